@@ -1,0 +1,98 @@
+"""Run language models on your own machine through whichever engine works there.
+
+The names below are the public API; everything else may change without notice. They are imported when first
+used, so that `import modelplug` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from modelplug._version import __version__
+
+if TYPE_CHECKING:
+    from modelplug.backends.api import GGUFModel as GGUFModel
+    from modelplug.backends.api import inspect as inspect
+    from modelplug.backends.api import load as load
+    from modelplug.backends.api import load_async as load_async
+    from modelplug.backends.api import recommend as recommend
+    from modelplug.backends.async_model import AsyncModel as AsyncModel
+    from modelplug.backends.detect import BackendManager as BackendManager
+    from modelplug.backends.detect import SystemChecker as SystemChecker
+    from modelplug.backends.inspection import ModelInspector as ModelInspector
+    from modelplug.backends.model import CancelToken as CancelToken
+    from modelplug.backends.model import Capabilities as Capabilities
+    from modelplug.backends.model import Chunk as Chunk
+    from modelplug.backends.model import Effective as Effective
+    from modelplug.backends.model import GenerateParams as GenerateParams
+    from modelplug.backends.model import GenerationStats as GenerationStats
+    from modelplug.backends.model import Message as Message
+    from modelplug.backends.model import Model as Model
+    from modelplug.backends.model import ModelStats as ModelStats
+    from modelplug.backends.select import BackendSelector as BackendSelector
+    from modelplug.backends.types import BackendReport as BackendReport
+    from modelplug.backends.types import BackendSettings as BackendSettings
+    from modelplug.backends.types import BackendState as BackendState
+    from modelplug.backends.types import ConvertRequest as ConvertRequest
+    from modelplug.backends.types import LoadRequest as LoadRequest
+    from modelplug.backends.types import LoadResult as LoadResult
+    from modelplug.backends.types import Recommendation as Recommendation
+    from modelplug.config import ConfigManager as ConfigManager
+    from modelplug.config import ConfigValidator as ConfigValidator
+    from modelplug.errors import ModelplugError as ModelplugError
+    from modelplug.formats.model_info import ModelInfo as ModelInfo
+    from modelplug.hookspecs import HOOKSPEC_VERSION as HOOKSPEC_VERSION
+    from modelplug.hookspecs import hookimpl as hookimpl
+    from modelplug.runtime import Runtime as Runtime
+    from modelplug.system.info import SystemInfo as SystemInfo
+
+_HOMES = {
+    "modelplug.backends.api": ("GGUFModel", "inspect", "load", "load_async", "recommend"),
+    "modelplug.backends.async_model": ("AsyncModel",),
+    "modelplug.backends.detect": ("BackendManager", "SystemChecker"),
+    "modelplug.backends.inspection": ("ModelInspector",),
+    "modelplug.backends.model": (
+        "CancelToken",
+        "Capabilities",
+        "Chunk",
+        "Effective",
+        "GenerateParams",
+        "GenerationStats",
+        "Message",
+        "Model",
+        "ModelStats",
+    ),
+    "modelplug.backends.select": ("BackendSelector",),
+    "modelplug.backends.types": (
+        "BackendReport",
+        "BackendSettings",
+        "BackendState",
+        "ConvertRequest",
+        "LoadRequest",
+        "LoadResult",
+        "Recommendation",
+    ),
+    "modelplug.config": ("ConfigManager", "ConfigValidator"),
+    "modelplug.errors": ("ModelplugError",),
+    "modelplug.formats.model_info": ("ModelInfo",),
+    "modelplug.hookspecs": ("HOOKSPEC_VERSION", "hookimpl"),
+    "modelplug.runtime": ("Runtime",),
+    "modelplug.system.info": ("SystemInfo",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604  the names are literals in the table above
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
