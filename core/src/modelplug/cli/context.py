@@ -1,0 +1,100 @@
+"""What every verb of the command line shares."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import attrs
+import click
+
+if TYPE_CHECKING:
+    from modelplug.errors import ModelplugError
+    from modelplug.runtime import Runtime
+
+__all__ = ["App"]
+
+
+@attrs.define(slots=False)
+class App:
+    """One invocation of the program.
+
+    Attributes:
+        debug: Whether unexpected and expected errors show their traceback.
+        strict_plugins: Whether a failing plugin fails the command.
+        no_plugins: Whether plugins are left out altogether.
+    """
+
+    debug: bool = False
+    strict_plugins: bool = False
+    no_plugins: bool = False
+
+    @cached_property
+    def runtime(self) -> Runtime:
+        """Settings, plugins, history and system, each made when first used."""
+        from modelplug.runtime import Runtime
+
+        return Runtime(strict_plugins=self.strict_plugins, no_plugins=self.no_plugins)
+
+    def echo_json(self, value: object) -> None:
+        """Print `value` as JSON: indented for a terminal, on one line otherwise."""
+        indent = 2 if sys.stdout.isatty() else None
+        click.echo(json.dumps(value, indent=indent, ensure_ascii=False, default=str))
+
+    def note(self, text: str) -> None:
+        """Tell the user something beside the result, on standard error."""
+        click.echo(click.style(text, dim=True), err=True)
+
+    def warn(self, text: str) -> None:
+        """Warn the user, on standard error."""
+        click.echo(click.style("warning: ", fg="yellow") + text, err=True)
+
+    def table(
+        self, columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None
+    ) -> None:
+        """Print a table: drawn on a terminal, plain aligned columns otherwise."""
+        cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+        if sys.stdout.isatty():
+            _rich_table(columns, cells, title)
+        else:
+            _plain_table(columns, cells, title)
+
+    def show_error(self, error: ModelplugError) -> None:
+        """Print an expected error the way all of them look."""
+        click.echo(click.style("error: ", fg="red", bold=True) + error.what, err=True)
+        if error.why:
+            click.echo(f"  why: {error.why}", err=True)
+        tail = str(error.data.get("stderr_tail") or "").strip()
+        if tail:
+            click.echo("  the engine's last words:", err=True)
+            for line in tail.splitlines()[-8:]:
+                click.echo(f"    {line}", err=True)
+        if error.advice:
+            click.echo(f"  try: {error.advice}", err=True)
+
+
+def _rich_table(columns: Sequence[str], rows: list[list[str]], title: str | None) -> None:
+    # rich takes longer to import than most verbs take to run, so only a terminal pays for it.
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
+
+
+def _plain_table(columns: Sequence[str], rows: list[list[str]], title: str | None) -> None:
+    if title:
+        click.echo(title)
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    for row in [list(columns), *rows]:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo(line.rstrip())

@@ -1,0 +1,120 @@
+"""The root of the command line: global options, the table of verbs, and how errors end the program."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from modelplug._version import __version__
+from modelplug.cli.context import App
+from modelplug.cli.lazy import LazyGroup
+from modelplug.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, ModelplugError
+
+__all__ = ["main", "program"]
+
+VERBS = {
+    "run": ("modelplug.cli.run:command", "Generate text with a model."),
+    "chat": ("modelplug.cli.chat:command", "Talk with a model."),
+    "inspect": ("modelplug.cli.inspect:command", "Show what a model file is, and what it needs."),
+    "recommend": ("modelplug.cli.recommend:command", "Show which backend would run a model, and why."),
+    "backends": ("modelplug.cli.backends:command", "List the engines and how usable each is here."),
+    "doctor": ("modelplug.cli.doctor:command", "Examine this machine and installation; report for a bug."),
+    "models": ("modelplug.cli.models:command", "Give models names, and list the known ones."),
+    "config": ("modelplug.cli.config:command", "Show and change settings."),
+    "plugins": ("modelplug.cli.plugins:command", "List plugins, and switch them on and off."),
+}
+
+
+class Program(LazyGroup):
+    """The built-in verbs, and after them those that plugins bring."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Built-in verbs first; then those of plugins."""
+        return [*super().list_commands(ctx), *sorted(self._plugin_commands(ctx))]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A built-in verb without touching plugins; otherwise ask the plugins."""
+        return super().get_command(ctx, cmd_name) or self._plugin_commands(ctx).get(cmd_name)
+
+    def _plugin_commands(self, ctx: click.Context) -> dict[str, click.Command]:
+        from modelplug.cli.plugin_commands import plugin_commands
+
+        app = ctx.find_object(App) or App()
+        return plugin_commands(app, taken=frozenset(VERBS))
+
+
+@click.group(
+    cls=Program,
+    lazy=VERBS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Run 'modelplug VERB --help' for a verb's options.",
+)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.option("--strict-plugins", is_flag=True, help="Fail (exit 3) if any plugin fails.")
+@click.option("--no-plugins", is_flag=True, help="Leave all plugins out.")
+@click.pass_context
+def program(ctx: click.Context, *, debug: bool, strict_plugins: bool, no_plugins: bool) -> None:
+    """Run language models on your own machine through whichever engine works there."""
+    ctx.obj = App(debug=debug, strict_plugins=strict_plugins, no_plugins=no_plugins)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program and exit with its status; the target of the `modelplug` script."""
+    sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _run(arguments: list[str]) -> int:
+    debug = "--debug" in arguments
+    try:
+        status: Any = program.main(args=arguments, prog_name="modelplug", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone, as with `| head`. Nothing is wrong and nobody is listening;
+        # give the interpreter an output to flush at exit.
+        sys.stdout = open("/dev/null", "w") if sys.platform != "win32" else sys.__stderr__  # noqa: PTH123, SIM115
+        return EXIT_DONE
+    except ModelplugError as error:
+        return _expected(error, arguments, debug=debug)
+    except Exception as error:  # noqa: BLE001  the last guard: whatever is not expected is a bug
+        return _unexpected(error, debug=debug)
+    return status if isinstance(status, int) else EXIT_DONE
+
+
+def _expected(error: ModelplugError, arguments: list[str], *, debug: bool) -> int:
+    if debug:
+        _print_traceback(error)
+    app = App(debug=debug)
+    if "--json" in arguments:
+        app.echo_json(error.to_dict())
+    app.show_error(error)
+    return error.exit_code
+
+
+def _unexpected(error: Exception, *, debug: bool) -> int:
+    if debug:
+        _print_traceback(error)
+    else:
+        name = type(error).__name__
+        click.echo(click.style("unexpected error: ", fg="red", bold=True) + f"{name}: {error}", err=True)
+        click.echo("  This is a fault in modelplug or in a plugin.", err=True)
+        click.echo(
+            "  try: the same command with `modelplug --debug ...` to see where, and `modelplug doctor`", err=True
+        )
+    return EXIT_FAILED
+
+
+def _print_traceback(error: BaseException) -> None:
+    import traceback
+
+    traceback.print_exception(type(error), error, error.__traceback__)
