@@ -18,6 +18,7 @@ class CpuInfo:
         logical_cores: Hardware threads of the whole machine.
         usable_cores: Threads worth starting: the least of affinity, cgroup quota and logical cores.
         instruction_sets: Lower-case names (`avx2`, `fma`, `f16c`, `avx512f`, `neon`, ...).
+
     """
 
     model: str
@@ -37,6 +38,7 @@ class MemoryInfo:
         available: What can be had now without swapping, or what the cgroup leaves, if lower.
         limit: The cgroup limit; None if there is none.
         bandwidth: Measured copy-free read bandwidth in bytes per second; None if never measured.
+
     """
 
     total: int
@@ -62,6 +64,8 @@ class Device:
         uuid: As the driver gives it.
         unified_memory: Whether it shares main memory (Apple, integrated GPUs).
         visible: False if an environment variable such as `CUDA_VISIBLE_DEVICES` hides it.
+        notes: What a reader should know about these numbers, for example that one is an estimate.
+
     """
 
     id: str
@@ -76,6 +80,7 @@ class Device:
     uuid: str | None = None
     unified_memory: bool = False
     visible: bool = True
+    notes: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -87,6 +92,7 @@ class ProbeOutcome:
         state: `ok`, `absent` (the tool or driver is not there) or `failed`.
         detail: What was found, or why it failed.
         seconds: How long it took.
+
     """
 
     name: str
@@ -107,6 +113,7 @@ class SystemInfo:
         memory: Main memory.
         devices: Every accelerator found, hidden ones included.
         probes: One outcome per probe that ran.
+
     """
 
     os: str
