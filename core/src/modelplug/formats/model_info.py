@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - cattrs resolves the annotations
 from typing import Any
 
 import attrs
@@ -19,7 +19,8 @@ class LayerSizes:
         output: Bytes of the output head and final norm (what llama.cpp counts as one layer more).
         token_embedding: Bytes of the token embedding, which stays in main memory.
         other: Bytes of everything else.
-        tied_embedding: Whether the token embedding doubles as output head, and is therefore needed on the GPU too.
+        tied_embedding: Whether the token embedding doubles as output head, and is therefore needed on the GPU
+            too.
     """
 
     layers: tuple[int, ...] = ()
