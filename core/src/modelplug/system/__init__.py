@@ -6,13 +6,14 @@ bandwidth, in a file.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelplug.system.host import Host
 from modelplug.system.info import CpuInfo, Device, MemoryInfo, ProbeOutcome, SystemInfo
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from modelplug.system.bandwidth import Bandwidth
 
 __all__ = [
@@ -45,7 +46,6 @@ def probe(
         use_cache: Whether a remembered memory bandwidth may be used. If False, a deep probe measures anew.
         host: Where to look; this machine if None.
         cache_file: Where the bandwidth is remembered; modelplug's cache directory if None.
-
     """
     from modelplug.system.describe_os import os_version, python_version
 
@@ -82,7 +82,6 @@ def measure_bandwidth(
 
     Raises:
         ModelplugError: It can't be measured, with the reason.
-
     """
     from modelplug.system import bandwidth
 

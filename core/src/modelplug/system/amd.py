@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from modelplug.system.child import first_line, run_child
-from modelplug.system.host import Host
 from modelplug.system.info import Device
 from modelplug.system.probing import Found, absent, failed, found
 from modelplug.system.python_child import run_python_probe
 from modelplug.system.visibility import select_devices
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from modelplug.system.host import Host
 
 __all__ = ["apply_visibility", "parse_rocm_smi", "probe_amd"]
 
@@ -42,9 +45,7 @@ def probe_amd(host: Host, *, deadline: float) -> Found:
     cards = _cards(host)
     tool = host.which("rocm-smi", _SMI_PLACE)
     if not cards and tool is None and not host.exists("/dev/kfd"):
-        return absent(
-            "no AMD GPU: neither /dev/kfd, nor a card of the kernel's driver, nor rocm-smi is there"
-        )
+        return absent("no AMD GPU: no /dev/kfd, no card of the kernel's driver and no rocm-smi")
     limit = time.monotonic() + deadline
     reasons: list[str] = []
     # Without /dev/kfd no ROCm program can use the GPU, so there is no point in asking ROCm's tools.
@@ -168,11 +169,7 @@ def devices_from_sysfs(host: Host, cards: Sequence[str]) -> list[Device]:
     Without `/dev/kfd` they are of no use to ROCm, and what may use them is Vulkan.
     """
     api = "rocm" if host.exists("/dev/kfd") else "vulkan"
-    notes = (
-        ()
-        if api == "rocm"
-        else ("no /dev/kfd, so not usable by ROCm; a deep probe tells whether Vulkan works",)
-    )
+    notes = () if api == "rocm" else ("no /dev/kfd: not usable by ROCm, perhaps by Vulkan",)
     devices = []
     for index, card in enumerate(cards):
         base = f"/sys/class/drm/{card}/device"

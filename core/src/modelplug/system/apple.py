@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelplug.system.child import first_line, run_child
-from modelplug.system.host import Host
 from modelplug.system.info import Device
 from modelplug.system.probing import Found, absent, failed, found
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from modelplug.system.host import Host
 
 __all__ = ["parse_displays", "probe_apple", "working_set"]
 
@@ -23,7 +26,6 @@ def working_set(values: Mapping[str, str]) -> tuple[int | None, str]:
 
     Args:
         values: The output of `sysctl hw iogpu` as name -> value.
-
     """
     memory = values.get("hw.memsize", "")
     if not memory.isdigit():
@@ -48,7 +50,6 @@ def probe_apple(
         deadline: Seconds.
         sysctl: The output of `sysctl machdep.cpu hw iogpu` as name -> value.
         available: Bytes of main memory that can be had now.
-
     """
     if host.os != "darwin":
         return absent("Metal is macOS only")
@@ -141,7 +142,7 @@ def parse_displays(text: str) -> tuple[list[dict[str, Any]], str]:
 
 
 def _has_metal(item: Mapping[str, Any]) -> bool:
-    # macOS 13 and later say "spdisplays_mtlgpufamilysupport", earlier ones "spdisplays_metal" or "..._metalfamily".
+    # macOS 13 and later say "mtlgpufamilysupport", earlier ones "metal" or "metalfamily".
     keys = ("spdisplays_mtlgpufamilysupport", "spdisplays_metal", "spdisplays_metalfamily")
     values = [str(item[key]).lower() for key in keys if key in item]
     return any("notsupported" not in value and "unsupported" not in value for value in values)

@@ -1,12 +1,13 @@
 """How fast this machine reads main memory, measured once and remembered.
 
-What is measured: several threads, each with its own buffer that it filled itself, let the C library's `memchr`
-look for a byte that isn't there. That reads every byte and writes none, as an engine does with a model's
-weights while generating. The result is the best of three rounds, in bytes read per second over all threads.
+What is measured: several threads, each with its own buffer that it filled itself, let the C library's
+`memchr` look for a byte that isn't there. That reads every byte and writes none, as an engine does with a
+model's weights while generating. The result is the best of three rounds, in bytes read per second over all
+threads.
 
-What it is not: the hardware's limit. At most 16 threads and 256 MiB are used, so a large server can do better;
-and where all of the third-level cache is larger than the buffers, the figure may be the cache's (then
-`cache_suspected` is set).
+What it is not: the hardware's limit. At most 16 threads and 256 MiB are used, so a large server can do
+better; and where all of the third-level cache is larger than the buffers, the figure may be the cache's
+(then `cache_suspected` is set).
 """
 
 from __future__ import annotations
@@ -20,15 +21,18 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from modelplug.errors import ModelplugError
 from modelplug.system.host import Host
-from modelplug.system.info import CpuInfo, MemoryInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from modelplug.system.info import CpuInfo, MemoryInfo
 
 __all__ = ["Bandwidth", "cache_key", "default_cache_file", "load_cached", "measure", "store"]
 
@@ -54,7 +58,6 @@ class Bandwidth:
         seconds: How long the whole measurement took.
         measured_at: When, UTC, ISO 8601.
         cache_suspected: Whether the processor's caches are large enough to hold the buffers.
-
     """
 
     bytes_per_second: float
@@ -76,14 +79,13 @@ def measure(cpu: CpuInfo, memory: MemoryInfo, *, host: Host | None = None, secon
 
     Raises:
         ModelplugError: There is too little memory, or no usable C library.
-
     """
     budget = min(MAX_BUFFERS, memory.available // 8)
     threads = min(cpu.usable_cores, MAX_THREADS, budget // MIN_PER_THREAD)
     if threads < 1:
         raise ModelplugError(
             "the memory bandwidth can't be measured",
-            why=f"only {memory.available // MIB} MiB of memory are available; {8 * MIN_PER_THREAD // MIB} are needed",
+            why=f"{memory.available // MIB} MiB of memory are available, {8 * MIN_PER_THREAD // MIB} are needed",
             advice="Close other programs or raise the container's memory limit, then try again.",
         )
     size = budget // threads // PIECE * PIECE
@@ -229,10 +231,9 @@ def load_cached(file: Path, key: str) -> Bandwidth | None:
         found = Bandwidth(**entry)
     except TypeError:
         return None
-    rate = found.bytes_per_second
-    return (
-        found if isinstance(rate, (int, float)) and not isinstance(rate, bool) and 0 < rate < 1e15 else None
-    )
+    rate: object = found.bytes_per_second
+    plausible = type(rate) in {int, float} and 0 < found.bytes_per_second < 1e15
+    return found if plausible else None
 
 
 def store(file: Path, key: str, value: Bandwidth) -> None:
@@ -240,7 +241,6 @@ def store(file: Path, key: str, value: Bandwidth) -> None:
 
     Raises:
         OSError: The file can't be written.
-
     """
     entries = {name: entry for name, entry in _entries(file).items() if name != key}
     kept = list(entries.items())[-(MAX_ENTRIES - 1) :]

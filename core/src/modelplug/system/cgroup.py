@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import attrs
 
-from modelplug.system.host import Host
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from modelplug.system.host import Host
 
 __all__ = [
     "MemoryLimit",
@@ -33,7 +36,6 @@ class MemoryLimit:
         limit: Bytes.
         headroom: Bytes that can still be had before some limit on that way is met, reclaimable file cache
             counted as free.
-
     """
 
     limit: int

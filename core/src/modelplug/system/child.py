@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["ChildResult", "run_child"]
 
@@ -30,10 +33,9 @@ class ChildResult:
             than allowed) or `start-failed`.
         stdout: Its output, cut at the limit.
         stderr: Its error output, cut at the limit.
-        exit_status: None if it was stopped by us or never started; minus the signal number if a signal ended it.
+        exit_status: None if we stopped it or it never started; minus the signal number if one ended it.
         seconds: How long it took.
         reason: For `start-failed`, why.
-
     """
 
     program: str
@@ -128,7 +130,6 @@ def run_child(
         deadline: Seconds it may take.
         environ: Its environment; this process's own if None.
         max_output: Bytes accepted from each of its two outputs.
-
     """
     program = os.path.basename(argv[0])  # noqa: PTH119 - a Windows path must work as a string too
     started = time.monotonic()
@@ -232,7 +233,6 @@ def _kill_tree(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.kill()
     for item in descendants:
-        try:
+        # Whoever is gone already needs no killing.
+        with contextlib.suppress(psutil.Error):
             item.kill()
-        except psutil.Error:
-            continue

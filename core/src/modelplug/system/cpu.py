@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from modelplug.system.cgroup import cpu_quota
 from modelplug.system.child import run_child
 from modelplug.system.cpu_names import ARM_FEATURES, MACOS_ARM_FEATURES, X86_FEATURES, X86_PREFIXES, arm_name
-from modelplug.system.host import Host
 from modelplug.system.info import CpuInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from modelplug.system.host import Host
 
 __all__ = [
     "parse_cpuinfo_cores",
@@ -27,7 +31,6 @@ def probe_cpu(host: Host, sysctl: dict[str, str] | None = None) -> CpuInfo:
     Args:
         host: Where to look.
         sysctl: On macOS, what `macos_sysctl` returned.
-
     """
     logical = os.cpu_count() or 1
     model, physical, features = "", None, frozenset[str]()
@@ -95,7 +98,7 @@ def _blocks(text: str) -> Iterable[dict[str, str]]:
 
 
 def parse_cpuinfo_model(text: str) -> str:
-    """The processor's name in `/proc/cpuinfo`; several are joined with ` + ` (big.LITTLE); empty if unknown."""
+    """The processor's name in `/proc/cpuinfo`, several joined with ` + `; empty if unknown."""
     names: list[str] = []
     fallback = ""
     for block in _blocks(text):

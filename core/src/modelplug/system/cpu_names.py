@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["ARM_FEATURES", "MACOS_ARM_FEATURES", "X86_FEATURES", "X86_PREFIXES", "arm_name"]
 
-# Linux flag -> the name used everywhere in modelplug. Linux calls SSE3 by its code name ("pni") and LZCNT by AMD's.
+# Linux flag -> the name used everywhere in modelplug. Linux calls SSE3 by its code name ("pni").
 X86_FEATURES = {
     "sse2": "sse2",
     "pni": "sse3",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
-from modelplug.system.host import Host
+if TYPE_CHECKING:
+    from modelplug.system.host import Host
 
 __all__ = ["os_version", "parse_os_release", "python_version"]
 

@@ -18,7 +18,6 @@ class CpuInfo:
         logical_cores: Hardware threads of the whole machine.
         usable_cores: Threads worth starting: the least of affinity, cgroup quota and logical cores.
         instruction_sets: Lower-case names (`avx2`, `fma`, `f16c`, `avx512f`, `neon`, ...).
-
     """
 
     model: str
@@ -38,7 +37,6 @@ class MemoryInfo:
         available: What can be had now without swapping, or what the cgroup leaves, if lower.
         limit: The cgroup limit; None if there is none.
         bandwidth: Measured copy-free read bandwidth in bytes per second; None if never measured.
-
     """
 
     total: int
@@ -65,7 +63,6 @@ class Device:
         unified_memory: Whether it shares main memory (Apple, integrated GPUs).
         visible: False if an environment variable such as `CUDA_VISIBLE_DEVICES` hides it.
         notes: What a reader should know about these numbers, for example that one is an estimate.
-
     """
 
     id: str
@@ -92,7 +89,6 @@ class ProbeOutcome:
         state: `ok`, `absent` (the tool or driver is not there) or `failed`.
         detail: What was found, or why it failed.
         seconds: How long it took.
-
     """
 
     name: str
@@ -113,7 +109,6 @@ class SystemInfo:
         memory: Main memory.
         devices: Every accelerator found, hidden ones included.
         probes: One outcome per probe that ran.
-
     """
 
     os: str

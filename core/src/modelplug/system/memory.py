@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from modelplug.system.cgroup import memory_limit
-from modelplug.system.host import Host
 from modelplug.system.info import MemoryInfo
+
+if TYPE_CHECKING:
+    from modelplug.system.host import Host
 
 __all__ = ["parse_meminfo", "probe_memory"]
 
@@ -15,7 +19,6 @@ def probe_memory(host: Host, bandwidth: float | None = None) -> MemoryInfo:
     Args:
         host: Where to look.
         bandwidth: Bytes per second, if it was measured.
-
     """
     total, available = _machine_memory(host)
     limit = memory_limit(host) if host.os == "linux" else None

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from modelplug.system.child import run_child
-from modelplug.system.host import Host
 from modelplug.system.info import Device
 from modelplug.system.probing import Found, absent, failed, found
 from modelplug.system.python_child import run_python_probe
 from modelplug.system.visibility import select_devices
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from modelplug.system.host import Host
 
 __all__ = ["apply_visibility", "attach_mig", "parse_mig_list", "parse_nvidia_smi", "probe_nvidia"]
 
@@ -295,16 +298,17 @@ def devices_from_nvml(answer: Mapping[str, Any]) -> list[Device]:
 
 
 def apply_visibility(devices: Sequence[Device], value: str | None) -> list[Device]:
-    """The devices with `visible` set as a CUDA program started with that `CUDA_VISIBLE_DEVICES` would see them.
+    """The devices with `visible` set as a CUDA program with that `CUDA_VISIBLE_DEVICES` would see them.
 
-    A GPU in MIG mode is not usable as a whole, a CUDA process gets one MIG slice at most, and then no whole GPU.
+    A GPU in MIG mode is not usable as a whole; a CUDA process gets one MIG slice at most, and no whole GPU
+    beside it.
     """
     whole = [device for device in devices if not _is_mig(device)]
     pieces = [device for device in devices if _is_mig(device)]
     chosen: list[str] = []
     first = (value or "").split(",")[0].strip().upper()
     if value is not None and first.startswith(_MIG_PREFIX):
-        # MIG-GPU-<uuid>/<gi>/<ci> is what drivers before R470 called a slice; the same text is its UUID there.
+        # Drivers before R470 write MIG-GPU-<uuid>/<gi>/<ci>, there and in the variable alike.
         positions = select_devices(value, [piece.uuid for piece in pieces], prefixes=(_MIG_PREFIX,))
         chosen = [pieces[position].id for position in positions]
     else:

@@ -1,4 +1,4 @@
-"""Asks a vendor's library about its devices and prints one line of JSON. Runs as a script, in a child process.
+"""Asks a vendor's library about its devices and prints one line of JSON; runs as a child process.
 
 It imports nothing of modelplug, so that starting it costs an interpreter and the library, and no more.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Answer = dict[str, Any]
 

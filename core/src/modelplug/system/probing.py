@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 
 from modelplug.system.info import Device, ProbeOutcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["Found", "ProbeResult", "absent", "failed", "found", "run_probes"]
 
@@ -24,7 +27,6 @@ class Found:
         state: `ok`, `absent` or `failed`.
         detail: A line for people.
         devices: What was found; may hold devices even if part of the probe failed.
-
     """
 
     state: str
@@ -68,7 +70,6 @@ def run_probes(probes: Mapping[str, Callable[[], Found]], *, deadline: float) ->
     Args:
         probes: Name -> probe.
         deadline: Seconds each probe has been told to take; all run at the same time.
-
     """
     if len(probes) == 1:
         return {name: _run(name, probe) for name, probe in probes.items()}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelplug.system.child import first_line, run_child
-from modelplug.system.host import Host
+
+if TYPE_CHECKING:
+    from modelplug.system.host import Host
 
 __all__ = ["run_python_probe"]
 
@@ -19,7 +21,6 @@ def run_python_probe(host: Host, name: str, *, deadline: float) -> dict[str, Any
         host: Its interpreter and environment are used.
         name: `nvidia` or `amd`.
         deadline: Seconds.
-
     """
     assert host.python is not None
     script = Path(__file__).with_name("probe_child.py")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["select_devices"]
 
@@ -20,7 +23,6 @@ def select_devices(value: str | None, uuids: Sequence[str | None], *, prefixes: 
         value: The variable's value; None if it isn't set.
         uuids: The devices' UUIDs in the order of their numbers; None for one that is not known.
         prefixes: What a UUID starts with, for example `GPU-`.
-
     """
     if value is None:
         return list(range(len(uuids)))

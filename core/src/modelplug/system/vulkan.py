@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 
 from modelplug.system.child import run_child
-from modelplug.system.host import Host
 from modelplug.system.info import Device
 from modelplug.system.probing import Found, absent, failed, found
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from modelplug.system.host import Host
 
 __all__ = ["merge_devices", "parse_vulkaninfo", "probe_vulkan"]
 

@@ -6,6 +6,8 @@ import sys
 
 __all__ = ["features_of", "processor_features", "processor_name"]
 
+_PROCESSOR = r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"
+
 # Arguments of IsProcessorFeaturePresent.
 _QUERIES = {
     10: "sse2",
@@ -34,24 +36,22 @@ def features_of(present: frozenset[int]) -> frozenset[str]:
 
 def processor_features() -> frozenset[str]:
     """The instruction sets of this machine's processor; empty on other systems than Windows."""
-    if sys.platform != "win32":
-        return frozenset()
-    import ctypes
+    if sys.platform == "win32":
+        import ctypes
 
-    ask = ctypes.windll.kernel32.IsProcessorFeaturePresent
-    return features_of(frozenset(number for number in _QUERIES if ask(number)))
+        ask = ctypes.windll.kernel32.IsProcessorFeaturePresent
+        return features_of(frozenset(number for number in _QUERIES if ask(number)))
+    return frozenset()
 
 
 def processor_name() -> str:
     """The processor's marketing name from the registry; empty if it isn't there or this isn't Windows."""
-    if sys.platform != "win32":
-        return ""
-    import winreg
+    if sys.platform == "win32":
+        import winreg
 
-    try:
-        with winreg.OpenKey(
-            winreg.HKEY_LOCAL_MACHINE, r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"
-        ) as key:
-            return str(winreg.QueryValueEx(key, "ProcessorNameString")[0]).strip()
-    except OSError:
-        return ""
+        try:
+            with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, _PROCESSOR) as key:
+                return str(winreg.QueryValueEx(key, "ProcessorNameString")[0]).strip()
+        except OSError:
+            return ""
+    return ""
