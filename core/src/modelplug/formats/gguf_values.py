@@ -111,7 +111,8 @@ class GgufArray:
             count: How many; None for all the rest.
 
         Returns:
-            Numbers, truth values, texts (undecodable bytes become U+FFFD) or, for nested arrays, `GgufArray`s.
+            Numbers, truth values, texts (undecodable bytes become U+FFFD) or, for nested arrays,
+            `GgufArray`s.
         """
         wanted = max(0, min(self.length - first, self.length if count is None else count))
         with ByteSource(self.path, self.start) as source:

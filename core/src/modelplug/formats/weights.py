@@ -39,8 +39,8 @@ class Tensor:
 
 
 # `blk.0.` (GGUF, also `enc.blk.0.`), `layers.0.` (Llama and most others), `h.0.` (GPT-2), `blocks.0.` (MPT),
-# `layer.0.` (BERT), `block.0.` (T5), `/h0/` (old GPT-2). A vision tower's layers are not the language model's:
-# they count as other.
+# `layer.0.` (BERT), `block.0.` (T5), `/h0/` (old GPT-2). A vision tower's layers are not the language
+# model's: they count as other.
 _LAYER: Final = re.compile(r"(?:^|\.)(?:blk|layers|h|blocks|block|layer)\.(\d{1,5})\.|/h(\d{1,5})/")
 _VISION: Final = re.compile(r"(?:^|\.)(?:v|vision|vision_model|vision_tower|visual|audio_tower|mm)\.")
 _EMBEDDING: Final = re.compile(
