@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
 
 from demo_model.corpus import ASSISTANT, USER, build_corpus
-from demo_model.export import PRECISIONS, Export, snap
+from demo_model.export import PRECISIONS, Export, round_weights
 from demo_model.network import Llama, Shape
 from demo_model.tokenizer import BOS, Tokenizer, train_tokenizer
 from demo_model.training import TrainingOptions, TrainingResult, held_out_loss, sample, train
@@ -47,10 +48,11 @@ def parse_formats(context: click.Context, parameter: click.Parameter, value: str
 @click.option(
     "--rows", default=16, show_default=True, type=click.IntRange(min=1), help="Examples in a batch."
 )
+@click.option("--dropout", default=0.1, show_default=True, type=click.FloatRange(0, 1, max_open=True))
 @click.option("--seed", default=20, show_default=True, type=int)
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(min=1))
 @click.option("--formats", default=",".join(FORMATS), show_default=True, callback=parse_formats)
-def main(text: Path, out: Path, steps: int, rows: int, seed: int, threads: int, formats: list[str]) -> None:
+def main(text: Path, out: Path, threads: int, formats: list[str], **training: Any) -> None:
     """Train, report and write."""
     torch.set_num_threads(threads)
     shape = Shape()
@@ -59,7 +61,7 @@ def main(text: Path, out: Path, steps: int, rows: int, seed: int, threads: int, 
     tokenizer = train_tokenizer(plays, size=shape.vocabulary, extra_lines=speakers)
     corpus = build_corpus(plays, tokenizer, length=EXAMPLE_TOKENS)
     click.echo(f"{len(corpus.stream)} tokens to train on, {len(corpus.held_out)} held out")
-    options = TrainingOptions(steps=steps, rows=rows, seed=seed)
+    options = TrainingOptions(**training)
     result = train(corpus, shape, options, click.echo)
     click.echo(f"training loss {result.training_loss:.4f}, held-out loss {result.held_out_loss:.4f}")
 
@@ -78,7 +80,7 @@ def build_export(result: TrainingResult, tokenizer: Tokenizer, options: Training
     return Export(
         shape=result.model.shape,
         vocabulary=tokenizer.vocabulary(),
-        weights=snap(weights),
+        weights=round_weights(weights),
         training=(
             f"{options.steps} steps of {options.rows} x {EXAMPLE_TOKENS} tokens, seed {options.seed}, "
             f"training loss {result.training_loss:.2f}, held-out loss {result.held_out_loss:.2f} "
@@ -90,7 +92,7 @@ def build_export(result: TrainingResult, tokenizer: Tokenizer, options: Training
 def load_weights(model: Llama, export: Export) -> None:
     """Put the rounded weights back into the model, so that what is reported is what is written."""
     for name, parameter in model.gguf_tensors().items():
-        parameter.copy_(torch.from_numpy(export.weights[name]))
+        parameter.copy_(torch.from_numpy(export.weights[name].values))
 
 
 def write(export: Export, out: Path, formats: list[str]) -> None:

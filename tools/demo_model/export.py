@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from demo_model.network import Shape
 
-__all__ = ["CHAT_TEMPLATE", "PRECISIONS", "Export", "snap"]
+__all__ = ["CHAT_TEMPLATE", "PRECISIONS", "Export", "Weight", "round_weights"]
 
 Array = NDArray[np.float32]
 
@@ -64,28 +64,39 @@ def block_scales(blocks: Array) -> Array:
     return scales
 
 
-def quantize_q8_0(values: Array) -> tuple[Array, NDArray[np.uint8]]:
-    """Quantise a matrix to Q8_0.
+@attrs.frozen(kw_only=True, eq=False)
+class Weight:
+    """A tensor whose numbers F32, F16 and, if it is a matrix, Q8_0 hold exactly.
 
-    Returns:
-        The numbers that remain, which float16 holds exactly, and the bytes of the blocks, one row per row.
+    Attributes:
+        values: The numbers.
+        q8_0: The bytes of its Q8_0 blocks, one row for each of its rows; None for a vector.
     """
+
+    values: Array
+    q8_0: NDArray[np.uint8] | None = None
+
+
+def round_matrix(values: Array) -> Weight:
+    """Quantise a matrix to Q8_0 and take the numbers that remain."""
     blocks = values.reshape(-1, BLOCK)
     scales = block_scales(blocks)
     steps = np.divide(blocks, scales, out=np.zeros_like(blocks), where=scales != 0)
     integers = np.clip(np.rint(steps), -127, 127).astype(np.int8)
     packed = np.concatenate([scales.astype(np.float16).view(np.uint8), integers.view(np.uint8)], axis=1)
     remaining = (integers * scales).astype(np.float32).reshape(values.shape)
-    return remaining, packed.reshape(values.shape[0], -1)
+    return Weight(values=remaining, q8_0=packed.reshape(values.shape[0], -1))
 
 
-def snap(weights: dict[str, Array]) -> dict[str, Array]:
+def round_weights(weights: dict[str, Array]) -> dict[str, Weight]:
     """Round weights to numbers that Q8_0, F16 and F32 all hold exactly.
 
     With the same numbers in every file, engines that read different formats can be compared token by token.
     """
     return {
-        name: quantize_q8_0(values)[0] if values.ndim == 2 else values.astype(np.float16).astype(np.float32)
+        name: round_matrix(values)
+        if values.ndim == 2
+        else Weight(values=values.astype(np.float16).astype(np.float32))
         for name, values in weights.items()
     }
 
@@ -97,13 +108,13 @@ class Export:
     Attributes:
         shape: Its sizes.
         vocabulary: Its tokenizer.
-        weights: Its weights by GGUF name, rounded by `snap`.
+        weights: Its weights by GGUF name, rounded by `round_weights`.
         training: One sentence on how it was trained.
     """
 
     shape: Shape
     vocabulary: Vocabulary
-    weights: dict[str, Array]
+    weights: dict[str, Weight]
     training: str
 
     def write_gguf(self, path: Path, precision: str) -> None:
@@ -112,15 +123,15 @@ class Export:
         self._add_description(writer, precision)
         self._add_shape(writer)
         self._add_tokenizer(writer)
-        for name, values in self.weights.items():
-            _add_tensor(writer, name, values, precision)
+        for name, weight in self.weights.items():
+            _add_tensor(writer, name, weight, precision)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
 
     def _add_description(self, writer: gguf.GGUFWriter, precision: str) -> None:
-        parameters = sum(values.size for values in self.weights.values())
+        parameters = sum(weight.values.size for weight in self.weights.values())
         writer.add_type("model")
         writer.add_name("modelplug demo")
         writer.add_description(f"{DESCRIPTION} {self.training}")
@@ -156,14 +167,14 @@ class Export:
         writer.add_chat_template(CHAT_TEMPLATE)
 
 
-def _add_tensor(writer: gguf.GGUFWriter, name: str, values: Array, precision: str) -> None:
-    if values.ndim < 2 or precision == "f32":
+def _add_tensor(writer: gguf.GGUFWriter, name: str, weight: Weight, precision: str) -> None:
+    values = weight.values
+    if weight.q8_0 is None or precision == "f32":
         writer.add_tensor(name, values)
     elif precision == "f16":
         writer.add_tensor(name, values.astype(np.float16))
     elif precision == "q8_0":
-        packed = quantize_q8_0(values)[1]
-        writer.add_tensor(name, packed, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+        writer.add_tensor(name, weight.q8_0, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
     else:
         kind = gguf.GGMLQuantizationType[precision.upper()]
         writer.add_tensor(name, gguf.quants.quantize(values, kind), raw_dtype=kind)

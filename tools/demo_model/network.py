@@ -91,8 +91,9 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """One layer: attention and a gated feed-forward network, each added to the residual stream."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, dropout: float) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.attn_norm = nn.RMSNorm(shape.width, eps=shape.norm_epsilon)
         self.attention = Attention(shape)
         self.ffn_norm = nn.RMSNorm(shape.width, eps=shape.norm_epsilon)
@@ -102,23 +103,29 @@ class Block(nn.Module):
 
     def forward(self, hidden: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
         """The residual stream after this layer."""
-        hidden = hidden + self.attention(self.attn_norm(hidden), cosine, sine)
+        hidden = hidden + self.dropout(self.attention(self.attn_norm(hidden), cosine, sine))
         normed = self.ffn_norm(hidden)
-        output: Tensor = hidden + self.ffn_down(functional.silu(self.ffn_gate(normed)) * self.ffn_up(normed))
+        expanded = functional.silu(self.ffn_gate(normed)) * self.ffn_up(normed)
+        output: Tensor = hidden + self.dropout(self.ffn_down(expanded))
         return output
 
 
 class Llama(nn.Module):
-    """A decoder-only language model with untied embeddings."""
+    """A decoder-only language model with untied embeddings.
+
+    Args:
+        shape: Its sizes.
+        dropout: The share of what each layer adds that is dropped while training.
+    """
 
     cosine: Tensor
     sine: Tensor
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, dropout: float = 0.0) -> None:
         super().__init__()
         self.shape = shape
         self.token_embd = nn.Embedding(shape.vocabulary, shape.width)
-        self.blk = nn.ModuleList(Block(shape) for _ in range(shape.layers))
+        self.blk = nn.ModuleList(Block(shape, dropout) for _ in range(shape.layers))
         self.output_norm = nn.RMSNorm(shape.width, eps=shape.norm_epsilon)
         self.output = nn.Linear(shape.width, shape.vocabulary, bias=False)
         cosine, sine = rotary_table(shape)

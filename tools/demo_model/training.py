@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from demo_model.corpus import IGNORED
 from demo_model.network import Llama
+from demo_model.tokenizer import EOS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +35,7 @@ class TrainingOptions:
         learning_rate: The highest rate, reached after the warm-up.
         warm_up: Steps in which the rate rises to it.
         weight_decay: Decay of the matrices; the norms have none.
+        dropout: The share of each layer's contribution that is dropped while training.
         report_every: Steps between two reports.
     """
 
@@ -43,6 +45,7 @@ class TrainingOptions:
     learning_rate: float = 3e-3
     warm_up: int = 100
     weight_decay: float = 0.1
+    dropout: float = 0.1
     report_every: int = 50
 
 
@@ -52,7 +55,7 @@ class TrainingResult:
 
     Attributes:
         model: The model.
-        training_loss: Mean over the last 50 steps, in nats per token.
+        training_loss: Mean over the last 50 steps, with dropout, in nats per token.
         held_out_loss: On text that was never trained on, in nats per token.
         seconds: How long the training took.
     """
@@ -78,7 +81,7 @@ def train(
     torch.manual_seed(options.seed)
     torch.use_deterministic_algorithms(True)
     chance = random.Random(options.seed)  # noqa: S311 - chooses examples, nothing secret
-    model = Llama(shape)
+    model = Llama(shape, options.dropout)
     optimiser = _optimiser(model, options)
     losses: list[float] = []
     begin = time.perf_counter()
@@ -96,6 +99,7 @@ def train(
             recent = losses[-options.report_every :]
             seconds = time.perf_counter() - begin
             report(f"step {step + 1:5d}  loss {sum(recent) / len(recent):.4f}  {seconds:7.1f} s")
+    model.eval()
     last = losses[-50:]
     return TrainingResult(
         model=model,
@@ -114,10 +118,10 @@ def held_out_loss(model: Llama, corpus: Corpus) -> float:
 
 
 def sample(model: Llama, prompt: list[int], count: int) -> list[int]:
-    """The `count` tokens that follow `prompt` when the likeliest one is taken every time."""
+    """Up to `count` tokens that follow `prompt`, the likeliest every time, until the end token."""
     tokens = list(prompt)
     with torch.no_grad():
-        for _ in range(count):
+        while len(tokens) < len(prompt) + count and tokens[-1] != EOS:
             tokens.append(int(model(torch.tensor([tokens]))[0, -1].argmax()))
     return tokens[len(prompt) :]
 
