@@ -1,0 +1,276 @@
+"""The engine's C functions, called so that they can't write where they must not.
+
+The package's own Python layer reserves one token per character, while its C code writes one per byte: text
+beyond ASCII corrupts memory. It also takes the clock's seconds for a seed, and goes on past the end of the
+context with a warning. Hence this layer of our own above the same library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import math
+import platform
+import sys
+from ctypes import c_int
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelplug.errors import BackendError
+from modelplug_ctransformers.detection import library_directory, pick_library
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["Engine", "cpu_flags", "engine_options", "library_for"]
+
+NAME = "ctransformers"
+
+
+def cpu_flags() -> frozenset[str]:
+    """Read this processor's instruction sets where that is cheap; empty elsewhere."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith(("flags", "Features")):
+                return frozenset(line.partition(":")[2].split())
+    return frozenset()
+
+
+def library_for(wanted: str | None, flags: frozenset[str], *, gpu: bool = False) -> str | None:
+    """Choose the build to load, in the words of the engine's own `lib` argument.
+
+    Args:
+        wanted: The setting `library`.
+        flags: Instruction sets; empty if unknown.
+        gpu: Whether layers go to a GPU; the engine then looks for its own build.
+
+    Returns:
+        A build, or None to let the engine look (which starts a slow search for the processor's features).
+    """
+    directory = library_directory()
+    if wanted is not None or gpu or directory is None:
+        return wanted
+    if not flags and platform.machine().lower() in ("x86_64", "amd64"):
+        return None
+    return pick_library(directory, flags)
+
+
+def engine_options(config: type[Any], **wanted: object) -> dict[str, object]:
+    """Make sure that the engine knows every option it is to be given.
+
+    Args:
+        config: The engine's own `Config`.
+        wanted: Options by the engine's names.
+
+    Raises:
+        BackendError: The installed version does not have one of them.
+    """
+    known = {field.name for field in dataclasses.fields(config)}
+    unknown = sorted(set(wanted) - known)
+    if unknown:
+        raise BackendError(
+            f"the installed ctransformers has no option {', '.join(unknown)}",
+            backend=NAME,
+            phase="load",
+            cause="unsupported",
+            why=f"its options are {', '.join(sorted(known))}",
+            advice=f"Install the supported version: {sys.executable} -m pip install ctransformers==0.2.27",
+        )
+    return dict(wanted)
+
+
+class Engine:
+    """One model in the engine, with its one context.
+
+    Args:
+        path: The model file.
+        model_type: `gguf`, or what a legacy file holds.
+        library: As `library_for` gives it.
+        options: Load options by the engine's names.
+        batch_size: Prompt tokens evaluated at once.
+        threads: CPU threads.
+
+    Attributes:
+        tokens: What the context holds now.
+        context_size: Tokens the context can hold.
+        vocabulary_size: Tokens in the vocabulary.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        model_type: str,
+        library: str | None,
+        options: dict[str, object],
+        batch_size: int,
+        threads: int,
+    ) -> None:
+        module = importlib.import_module("ctransformers")
+        self._batch_size = batch_size
+        self._threads = threads
+        self.tokens: list[int] = []
+        config = module.Config(**engine_options(module.Config, **options))
+        self._llm: Any = None
+        try:
+            self._llm = module.LLM(str(path), model_type=model_type, config=config, lib=library)
+        except (RuntimeError, OSError, ValueError) as error:
+            raise BackendError(
+                f"ctransformers could not load {path.name}",
+                backend=NAME,
+                phase="load",
+                why=str(error).strip().splitlines()[0] + "; the engine tells more on its standard error",
+                advice="Its llama.cpp is of September 2023: use the llamacpp backend for newer models.",
+            ) from error
+        self.context_size = int(self._llm.context_length)
+        self.vocabulary_size = int(self._llm.vocab_size)
+        self.start_token = int(self._llm.bos_token_id)
+        self.end_token = int(self._llm.eos_token_id)
+        self.architecture = str(self._llm.model_type)
+
+    def close(self) -> None:
+        """Free the model; calling it again changes nothing."""
+        llm, self._llm = self._llm, None
+        if llm is not None:
+            llm.ctransformers_llm_delete()
+            llm._llm = None  # its own finaliser would free the same memory a second time
+
+    def check_open(self, phase: str) -> None:
+        """Make sure that the model has not been closed.
+
+        Args:
+            phase: What is about to be done, for the error.
+
+        Raises:
+            BackendError: It has been.
+        """
+        if self._llm is None:
+            raise BackendError(
+                "the model is closed", backend=NAME, phase=phase, cause="closed", advice="Load it again."
+            )
+
+    def is_end(self, token: int) -> bool:
+        """Whether the token ends the text."""
+        return bool(self._llm.ctransformers_llm_is_eos_token(token))
+
+    def tokenize(self, text: str, *, add_start: bool) -> list[int]:
+        """Give the tokens of `text`.
+
+        Raises:
+            BackendError: The text has a NUL character, at which the engine would cut it.
+        """
+        if "\0" in text:
+            raise BackendError(
+                "the text has a NUL character",
+                backend=NAME,
+                phase="tokenize",
+                cause="unsupported",
+                why="the engine takes a C string, which ends at the first NUL",
+                advice="Remove the character, or use another backend.",
+            )
+        data = text.encode("utf-8", errors="replace")
+        # A space becomes a character of three bytes, each of which may become a token.
+        buffer = (c_int * (3 * len(data) + 16))()
+        count = self._llm.ctransformers_llm_tokenize(data, add_start, buffer)
+        return list(buffer[:count])
+
+    def piece(self, token: int) -> bytes:
+        """Give the bytes a token stands for; none for control tokens and numbers beyond the vocabulary."""
+        if not 0 <= token < self.vocabulary_size:
+            return b""
+        return bytes(self._llm.ctransformers_llm_detokenize(token) or b"")
+
+    def reuse(self, tokens: Sequence[int]) -> int:
+        """Keep of the context what `tokens` begins with, and say how many that are.
+
+        At least the last token is left to be evaluated, because that is what gives the next one's logits.
+        """
+        limit = min(len(tokens) - 1, len(self.tokens))
+        same = 0
+        while same < limit and tokens[same] == self.tokens[same]:
+            same += 1
+        del self.tokens[same:]
+        return same
+
+    def forget(self) -> None:
+        """Drop the context."""
+        self.tokens.clear()
+
+    def slices(self, tokens: Sequence[int]) -> Iterable[Sequence[int]]:
+        """Cut tokens into what is evaluated at once."""
+        size = self._batch_size
+        return (tokens[start : start + size] for start in range(0, len(tokens), size))
+
+    def evaluate(self, tokens: Sequence[int]) -> None:
+        """Append tokens to the context.
+
+        Raises:
+            BackendError: The engine could not.
+        """
+        past = len(self.tokens)
+        if past + len(tokens) > self.context_size:
+            msg = f"{past} + {len(tokens)} tokens exceed the context of {self.context_size}"
+            raise AssertionError(msg)
+        buffer = (c_int * len(tokens))(*tokens)
+        # A failure leaves the engine's state in doubt; what it held is then evaluated anew.
+        before, self.tokens = self.tokens, []
+        done = self._llm.ctransformers_llm_batch_eval(
+            buffer, len(tokens), past, self._batch_size, self._threads
+        )
+        if not done:
+            raise BackendError(
+                "ctransformers could not evaluate the prompt",
+                backend=NAME,
+                phase="generate",
+                why="its evaluation function reported a failure, and no reason",
+                advice="Load the model with a smaller context_size or batch_size, or use another backend.",
+            )
+        before.extend(tokens)
+        self.tokens = before
+
+    def sample(
+        self,
+        recent: Sequence[int],
+        *,
+        top_k: int,
+        top_p: float,
+        temperature: float,
+        repeat_penalty: float,
+        seed: int,
+    ) -> int:
+        """Choose the next token.
+
+        The engine applies, in this order: repeat penalty, top_k, top_p, temperature; 0 is greedy.
+
+        Args:
+            recent: The tokens that the repeat penalty is for.
+            top_k: 1 or more; the engine takes 0 as 1.
+            top_p: 1 keeps all.
+            temperature: 0 is greedy.
+            repeat_penalty: 1 is none.
+            seed: 0 or more; the engine starts its generator anew with it for every token.
+        """
+        buffer = (c_int * len(recent))(*recent)
+        return int(
+            self._llm.ctransformers_llm_sample(
+                buffer, len(recent), top_k, top_p, temperature, repeat_penalty, seed
+            )
+        )
+
+    def log_probabilities(self) -> list[float]:
+        """Give the log probability of every token to come next, before any sampling parameter."""
+        size = int(self._llm.ctransformers_llm_logits_size())
+        logits = self._floats(self._llm.ctransformers_llm_logits_data(), size)
+        largest = max(logits)
+        total = largest + math.log(math.fsum(math.exp(value - largest) for value in logits))
+        return [value - total for value in logits]
+
+    def embedding(self) -> list[float]:
+        """Give the final hidden state of the last token; empty where the engine has none."""
+        size = int(self._llm.ctransformers_llm_embeddings_size())
+        return self._floats(self._llm.ctransformers_llm_embeddings_data(), size) if size else []
+
+    @staticmethod
+    def _floats(pointer: Any, size: int) -> list[float]:
+        return [float(value) for value in pointer[:size]]
