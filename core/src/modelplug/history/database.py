@@ -1,0 +1,127 @@
+"""Opens the database, brings its layout up to date, and sets a damaged one aside."""
+
+from __future__ import annotations
+
+import datetime
+import sqlite3
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["MIGRATIONS", "NewerDatabaseError", "connect", "is_damage", "set_aside"]
+
+BUSY_SECONDS = 5.0
+
+_FIRST = """
+CREATE TABLE models (
+    name TEXT PRIMARY KEY, path TEXT NOT NULL, fingerprint TEXT NOT NULL DEFAULT '',
+    format TEXT NOT NULL DEFAULT '', architecture TEXT NOT NULL DEFAULT '', quantization TEXT NOT NULL DEFAULT '', size INTEGER,
+    parameters INTEGER, added TEXT NOT NULL, last_seen TEXT NOT NULL
+);
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY, time TEXT NOT NULL, fingerprint TEXT NOT NULL, backend TEXT NOT NULL,
+    engine_version TEXT NOT NULL DEFAULT '', device TEXT NOT NULL DEFAULT 'cpu',
+    gpu_layers INTEGER NOT NULL DEFAULT 0, context_size INTEGER, threads INTEGER, load_seconds REAL,
+    resident_bytes INTEGER, device_bytes INTEGER, prompt_tokens INTEGER, completion_tokens INTEGER,
+    prompt_seconds REAL, generate_seconds REAL, first_token_seconds REAL, success INTEGER NOT NULL,
+    error TEXT NOT NULL DEFAULT '', estimated_bytes INTEGER
+);
+CREATE INDEX runs_by_model ON runs (fingerprint, backend, id);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST,)
+"""Statements that lead from each layout to the next; the layout's number is how many have been run."""
+
+
+class NewerDatabaseError(Exception):
+    """The database was written by a later version of this program."""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection to the database, made and brought up to date if need be.
+
+    Raises:
+        sqlite3.Error: It is damaged, locked for too long, or can't be written.
+        OSError: Its folder can't be made.
+        NewerDatabaseError: Its layout is newer than this program.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        # Write-ahead logging lets one process write while others read; NORMAL is safe with it.
+        connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        connection.execute("PRAGMA synchronous = NORMAL")
+        _migrate(connection)
+    except BaseException:
+        connection.close()
+        raise
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    if _layout(connection) == len(MIGRATIONS):
+        return
+    # Another process may be doing the same: look again once nobody else can write.
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        layout = _layout(connection)
+        if layout > len(MIGRATIONS):
+            msg = f"its layout has number {layout}, and this program knows {len(MIGRATIONS)}"
+            raise NewerDatabaseError(msg)
+        for script in MIGRATIONS[layout:]:
+            for statement in filter(str.strip, script.split(";")):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _layout(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether an error says that the file itself is damaged, or no database at all."""
+    return any(word in str(error) for word in ("malformed", "not a database", "corrupt"))
+
+
+def set_aside(path: Path) -> Path | None:
+    """Rename a damaged database, with its companions, to a name that nothing else has.
+
+    Returns:
+        The new name; None if the file is sound after all, because another process has replaced it.
+
+    Raises:
+        OSError: It can't be renamed.
+    """
+    import filelock
+
+    with filelock.FileLock(f"{path}.lock", timeout=BUSY_SECONDS):
+        return _rename(path) if _damaged(path) else None
+
+
+def _damaged(path: Path) -> bool:
+    try:
+        connection = connect(path)
+        try:
+            return connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok"
+        finally:
+            connection.close()
+    except sqlite3.DatabaseError as error:
+        return is_damage(error)
+
+
+def _rename(path: Path) -> Path:
+    moment = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    names = (f"{path.name}.broken-{moment}{suffix}" for suffix in ["", *(f"-{n}" for n in range(2, 1000))])
+    copy = next(path.with_name(name) for name in names if not path.with_name(name).exists())
+    path.rename(copy)
+    for ending in ("-wal", "-shm"):
+        companion = path.with_name(path.name + ending)
+        if companion.exists():
+            companion.rename(copy.with_name(copy.name + ending))
+    return copy
