@@ -71,7 +71,7 @@ def inspect_file(path: Path, extra: Callable[[Path], ModelInfo | None] | None = 
     refuse_partial_download(path)
     if head.startswith(GGUF_MAGIC):
         return inspect_gguf(path)
-    info = _inspect_other(path, head, size)
+    info = _inspect_other(path, head)
     if info is None and extra is not None:
         info = extra(path)
     if info is None:
@@ -79,7 +79,7 @@ def inspect_file(path: Path, extra: Callable[[Path], ModelInfo | None] | None = 
     return info
 
 
-def _inspect_other(path: Path, head: bytes, size: int) -> ModelInfo | None:
+def _inspect_other(path: Path, head: bytes) -> ModelInfo | None:
     # Each format's module is imported only for a file that looks like it.
     if head[:4] in {b"lmgg", b"fmgg", b"tjgg", b"algg"}:
         from modelplug.formats.legacy_ggml import inspect_legacy_ggml
@@ -89,14 +89,10 @@ def _inspect_other(path: Path, head: bytes, size: int) -> ModelInfo | None:
         from modelplug.formats.safetensors import inspect_safetensors
 
         return inspect_safetensors(path)
-    if head.startswith(b"PK\x03\x04"):
-        from modelplug.formats.pytorch import inspect_pytorch_zip
+    if head.startswith(b"PK\x03\x04") or _PICKLE.match(head):
+        from modelplug.formats.pytorch import inspect_pytorch
 
-        return inspect_pytorch_zip(path)
-    if _PICKLE.match(head):
-        from modelplug.formats.pytorch import inspect_pytorch_legacy
-
-        return inspect_pytorch_legacy(path)
+        return inspect_pytorch(path)
     if _EXECUTABLE.match(head):
         from modelplug.formats.llamafile import inspect_llamafile
 

@@ -108,19 +108,19 @@ def fit(
         )
 
     every = offloadable_layers(info)
-    most = every if gpu_layers is None or gpu_layers == ALL_LAYERS else min(gpu_layers, every)
-    if device_free is None:
-        most = 0
+    wanted = every if gpu_layers == ALL_LAYERS else min(every if gpu_layers is None else gpu_layers, every)
+    if device_free is None and gpu_layers is None:
+        wanted = 0
+    most = 0 if device_free is None else wanted
     room = _Room(ram_available, device_free or 0, ram_margin, margin, unified_memory)
-    asked = gpu_layers is not None
-    if asked and most:
+    if gpu_layers is not None and most:
         need = need_with(most)
         if room.holds(need):
             return _verdict("fits", need, room, every)
     chosen = _most_layers(info, need_with, room, most)
     if chosen is None:
         return _refusal(need_with(0), need_with(most), room)
-    return _verdict("fits" if chosen.gpu_layers == most else "partial", chosen, room, every)
+    return _verdict("fits" if chosen.gpu_layers == wanted else "partial", chosen, room, every)
 
 
 @attrs.frozen
@@ -184,6 +184,8 @@ def _verdict(verdict: Verdict, need: MemoryNeed, room: _Room, every: int) -> Fit
         where = "with no layers on the GPU" if verdict == "partial" else "in main memory"
         needed, available = need.host_low, room.ram
         figures = f"needs {_mib(need.host_low)} to {_mib(need.host_high)} MiB, {_mib(room.ram)} MiB are free"
+        if verdict == "partial":
+            figures += f" ({_mib(room.device)} MiB on the GPU)" if room.device else " (no GPU is there)"
     reason = f"fits {where}: {figures}"
     if tight:
         reason += "; that is tight: only the low estimate fits with nothing to spare, so loading may fail"

@@ -99,7 +99,7 @@ def _explain(head: bytes, size: int) -> tuple[str, str, str]:
         return (
             "a web page",
             "the address that was downloaded leads to a page about the model (or to a log-in or error page)",
-            "Download from the file's own link (on Hugging Face the path contains `/resolve/`, not `/blob/`).",
+            "Download from the file's own link (on Hugging Face it contains `/resolve/`, not `/blob/`).",
         )
     if not head.strip(b"\0"):
         return (
