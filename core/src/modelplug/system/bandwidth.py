@@ -39,6 +39,8 @@ __all__ = ["Bandwidth", "cache_key", "default_cache_file", "load_cached", "measu
 MIB = 1024 * 1024
 MAX_BUFFERS = 256 * MIB
 MIN_PER_THREAD = 16 * MIB
+# The buffers may take an eighth of what is available.
+NEEDED = 8 * MIN_PER_THREAD
 MAX_THREADS = MAX_BUFFERS // MIN_PER_THREAD
 PIECE = 4 * MIB
 ROUNDS = 3
@@ -85,7 +87,7 @@ def measure(cpu: CpuInfo, memory: MemoryInfo, *, host: Host | None = None, secon
     if threads < 1:
         raise ModelplugError(
             "the memory bandwidth can't be measured",
-            why=f"{memory.available // MIB} MiB of memory are available, {8 * MIN_PER_THREAD // MIB} are needed",
+            why=f"{memory.available // MIB} MiB of memory are available, {NEEDED // MIB} MiB are needed",
             advice="Close other programs or raise the container's memory limit, then try again.",
         )
     size = budget // threads // PIECE * PIECE

@@ -38,7 +38,9 @@ _ASSIGNMENT = re.compile(
     (?P<name>[A-Za-z0-9_.\-]*
         (?:token|secret|passw(?:or)?d|passphrase|credential|[_\-.]key|apikey|\bkey(?==))[A-Za-z0-9_.\-]*)
     (?P<sign>["']?\s*[=:]\s*|(?<=[a-z])\s+(?=\S))
-    (?P<value>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[^\s,;&"'}\])]+)
+    (?P<value>"(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?
+      |(?:[+-]?[\d.]+(?:[eE][+-]?\d+)?|true|false|null|None)(?=[\s,;&}\])]|\Z)
+      |[^\s"']+)
     """,
     re.VERBOSE | re.IGNORECASE,
 )
@@ -160,8 +162,10 @@ def _assignment(match: re.Match[str]) -> str:
         return match[0]
     if not _hides(name, bare if number is None else number):
         return match[0]
-    quote = value[0] if value[0] in "\"'" else ""
-    return f"{name}{sign}{quote}{REDACTED}{quote}"
+    # A text that was cut off may open a quote and never close it.
+    opening = value[0] if value[0] in "\"'" else ""
+    closing = opening if len(value) > 1 and value[-1] == opening else ""
+    return f"{name}{sign}{opening}{REDACTED}{closing}"
 
 
 def _path_pattern(home: str | None) -> re.Pattern[str] | None:

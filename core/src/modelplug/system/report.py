@@ -92,7 +92,7 @@ def _bandwidth(memory: MemoryInfo) -> str:
 
 def to_dict(system: SystemInfo) -> dict[str, Any]:
     """The machine as data that `json.dumps` accepts; sizes in bytes, sets as sorted lists."""
-    return attrs.asdict(system, value_serializer=_plain, retain_collection_types=False)
+    return attrs.asdict(system, value_serializer=_plain)
 
 
 def _plain(_instance: object, _attribute: object, value: object) -> object:
