@@ -44,7 +44,7 @@ def parse_formats(context: click.Context, parameter: click.Parameter, value: str
 @click.command(help=(__doc__ or "").partition("\n")[0])
 @click.option("--text", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path))
-@click.option("--steps", default=1500, show_default=True, type=click.IntRange(min=1))
+@click.option("--steps", default=2000, show_default=True, type=click.IntRange(min=1))
 @click.option(
     "--rows", default=16, show_default=True, type=click.IntRange(min=1), help="Examples in a batch."
 )

@@ -39,7 +39,7 @@ class TrainingOptions:
         report_every: Steps between two reports.
     """
 
-    steps: int = 1500
+    steps: int = 2000
     rows: int = 16
     seed: int = 20
     learning_rate: float = 3e-3

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 
 __all__ = ["demo_model_path"]
+
+# Engines need a file with a path, so an installation inside an archive could not serve them anyhow, and
+# `importlib.resources` would cost 8 ms of imports.
+_DEMO_MODEL = Path(__file__).with_name("demo.gguf")
 
 
 def demo_model_path() -> Path:
     """The path of the bundled demo model, a GGUF file with Q8_0 weights.
 
     Raises:
-        ModelNotFoundError: The installation lacks the file, or runs from an archive.
+        ModelNotFoundError: This installation lacks the file.
     """
-    resource = files(__name__) / "demo.gguf"
-    if isinstance(resource, Path) and resource.is_file():
-        return resource
+    if _DEMO_MODEL.is_file():
+        return _DEMO_MODEL
     from modelplug.errors import ModelNotFoundError
 
     raise ModelNotFoundError(
         "the demo model is missing from this installation of modelplug",
-        path=Path(str(resource)),
-        why=f"there is no file {resource}",
-        advice="Install modelplug again: `pip install --force-reinstall modelplug` or, from a checkout, "
-        "`pip install ./core`.",
+        path=_DEMO_MODEL,
+        why=f"there is no file {_DEMO_MODEL}",
+        advice="Install modelplug again: `pip install --force-reinstall ./core` in a checkout.",
     )
