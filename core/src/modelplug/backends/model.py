@@ -360,7 +360,7 @@ class Model(ABC):
     def detokenize(self, tokens: Sequence[int]) -> str:
         """The text of token ids; special tokens are left out."""
 
-    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:  # noqa: ARG002  for engines to override
         """One vector per text; raises `CapabilityError` unless `capabilities.embeddings`."""
         from modelplug.errors import CapabilityError
 

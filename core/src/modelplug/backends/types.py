@@ -270,6 +270,8 @@ class Candidate:
         reason: Why, or why not.
         plans: What would be tried with it, in order.
         estimate: Its expected speed, if there is a basis for one.
+        needed: If memory alone rules it out, the bytes needed.
+        available: If memory alone rules it out, the bytes available.
     """
 
     backend: str
@@ -277,6 +279,8 @@ class Candidate:
     reason: str
     plans: tuple[LoadPlan, ...] = ()
     estimate: Estimate | None = None
+    needed: int | None = None
+    available: int | None = None
 
 
 @attrs.frozen(kw_only=True)

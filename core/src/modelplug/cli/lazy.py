@@ -56,6 +56,7 @@ class LazyGroup(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=3)
-            if near:
-                error.message += f" Did you mean {' or '.join(repr(name) for name in near)}?"
-            raise
+            if not near:
+                raise
+            question = f"Did you mean {' or '.join(repr(name) for name in near)}?"
+            raise click.UsageError(f"{error.message} {question}", ctx) from error

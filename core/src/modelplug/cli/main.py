@@ -109,7 +109,8 @@ def _unexpected(error: Exception, *, debug: bool) -> int:
         click.echo(click.style("unexpected error: ", fg="red", bold=True) + f"{name}: {error}", err=True)
         click.echo("  This is a fault in modelplug or in a plugin.", err=True)
         click.echo(
-            "  try: the same command with `modelplug --debug ...` to see where, and `modelplug doctor`", err=True
+            "  try: the same command with `modelplug --debug ...` to see where, and `modelplug doctor`",
+            err=True,
         )
     return EXIT_FAILED
 

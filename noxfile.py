@@ -1,0 +1,97 @@
+"""Every task there is: `nox -l` lists them, `nox -s NAME` runs one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+
+ROOT = Path(__file__).parent
+CONSTRAINTS = ("-c", "constraints.txt")
+CORE = "./core"
+PLUGINS = (
+    "./plugins/llamacpp_backend",
+    "./plugins/ctransformers_backend",
+    "./plugins/transformers_backend",
+    "./plugins/llamafile_backend",
+)
+TEST_TOOLS = (
+    "gguf",
+    "hatchling",
+    "hypothesis",
+    "pytest",
+    "pytest-benchmark",
+    "pytest-timeout",
+    "pytest-xdist",
+    "sentencepiece",
+    "xllamacpp",
+)
+PACKAGES = (
+    "core/src/modelplug",
+    "plugins/llamacpp_backend/src/modelplug_llamacpp",
+    "plugins/ctransformers_backend/src/modelplug_ctransformers",
+    "plugins/transformers_backend/src/modelplug_transformers",
+    "plugins/llamafile_backend/src/modelplug_llamafile",
+    "noxfile.py",
+)
+
+
+def install(session: nox.Session, *packages: str) -> None:
+    """Install with the pinned versions, quietly."""
+    session.install("--quiet", *CONSTRAINTS, *packages)
+
+
+def install_everything(session: nox.Session) -> None:
+    """Install the core and every plugin from this checkout, with their engines."""
+    # torch comes first and by itself: with the pin in force nothing after it can ask for a larger build.
+    install(session, "torch")
+    install(session, CORE, *PLUGINS, *TEST_TOOLS)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Install the core and the llama.cpp plugin, and let the bundled model speak."""
+    install(session, CORE, PLUGINS[0])
+    prompt = " ".join(session.posargs) or "ROMEO:"
+    session.run("modelplug", "run", "demo", prompt, "--max-tokens", "120", "--seed", "7", "--stats")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run every test; arguments after `--` go to pytest."""
+    install_everything(session)
+    arguments = session.posargs or ["-n", "2", "--dist", "loadfile", "core/tests", "plugins", "tests"]
+    session.run("python", "-m", "pytest", *arguments)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    install(session, "ruff")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, strictly."""
+    install(session, "mypy", CORE, "nox", "pytest", "hypothesis", *PLUGINS[:1], "--no-deps")
+    install(session, "attrs", "cattrs", "click", "pluggy", "structlog", "rich", "packaging", "platformdirs")
+    install(session, "filelock", "importlib-metadata", "psutil", "types-psutil", "pytest")
+    paths = ":" if sys.platform != "win32" else ";"
+    sources = paths.join(str(path) for path in [ROOT / "core/src", *sorted(ROOT.glob("plugins/*/src"))])
+    session.run(
+        "mypy", *(package for package in PACKAGES if (ROOT / package).exists()), env={"MYPYPATH": sources}
+    )
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure what the documentation claims, as ratios within one run; results go to bench-results/."""
+    install_everything(session)
+    session.run("python", "tests/bench/run.py", *session.posargs)

@@ -1,0 +1,86 @@
+"""Turns a load request into llama.cpp's own parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import xllamacpp
+
+from modelplug.backends.types import LoadRequest
+from modelplug_llamacpp.settings import LlamaCppSettings
+
+__all__ = ["context_per_request", "native_parameters"]
+
+
+def native_parameters(request: LoadRequest, settings: LlamaCppSettings, key: str) -> Any:
+    """The parameters of llama.cpp's server for this request.
+
+    Args:
+        request: What to load.
+        settings: The plugin's settings.
+        key: The key that the server is to demand of its clients.
+    """
+    params = xllamacpp.CommonParams()
+    params.model.path = str(request.path)
+    params.n_ctx = request.context_size
+    params.n_parallel = settings.parallel
+    params.n_batch = settings.batch_size or 2048
+    params.n_ubatch = settings.ubatch_size or min(512, params.n_batch)
+    params.cpuparams.n_threads = request.threads
+    params.cpuparams_batch.n_threads = request.threads
+    params.load_mode = _load_mode(settings)
+    kv_type = getattr(xllamacpp.ggml_type, f"GGML_TYPE_{settings.kv_type.upper()}")
+    params.cache_type_k = kv_type
+    params.cache_type_v = kv_type
+    params.flash_attn_type = _flash_attention(settings)
+    params.warmup = settings.warmup
+    _place(params, request)
+    _serve_privately(params, key)
+    if request.embeddings:
+        params.embedding = True
+        if params.pooling_type == xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_UNSPECIFIED:
+            params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+    return params
+
+
+def context_per_request(request: LoadRequest, settings: LlamaCppSettings) -> int:
+    """Tokens that one request may use: the engine divides the context among parallel requests."""
+    return request.context_size // settings.parallel
+
+
+def _place(params: Any, request: LoadRequest) -> None:
+    layers = (request.info.layers or 0) + 1
+    params.n_gpu_layers = layers if request.gpu_layers < 0 else request.gpu_layers
+    # Selection has decided what fits; the engine must not change it behind our back.
+    params.fit_params = False
+    if request.device != "cpu":
+        params.main_gpu = int(request.device.rpartition(":")[2])
+        params.split_mode = xllamacpp.llama_split_mode.LLAMA_SPLIT_MODE_NONE
+
+
+def _serve_privately(params: Any, key: str) -> None:
+    params.hostnames = ["127.0.0.1"]
+    params.api_keys = [key]
+    params.port = 0
+    # Warnings and errors: they reach the user when something fails. More would fill an embedder's own stderr.
+    params.verbosity = 2
+    params.ui = False
+    params.offline = True
+    params.n_threads_http = max(4, params.n_parallel + 2)
+    params.reasoning_format = xllamacpp.common_reasoning_format.COMMON_REASONING_FORMAT_NONE
+
+
+def _load_mode(settings: LlamaCppSettings) -> Any:
+    modes = xllamacpp.llama_load_mode
+    if settings.use_mlock:
+        return modes.LLAMA_LOAD_MODE_MMAP_MLOCK if settings.use_mmap else modes.LLAMA_LOAD_MODE_MLOCK
+    return modes.LLAMA_LOAD_MODE_MMAP if settings.use_mmap else modes.LLAMA_LOAD_MODE_NONE
+
+
+def _flash_attention(settings: LlamaCppSettings) -> Any:
+    types = xllamacpp.llama_flash_attn_type
+    if settings.flash_attention is None:
+        return types.LLAMA_FLASH_ATTN_TYPE_AUTO
+    if settings.flash_attention:
+        return types.LLAMA_FLASH_ATTN_TYPE_ENABLED
+    return types.LLAMA_FLASH_ATTN_TYPE_DISABLED
