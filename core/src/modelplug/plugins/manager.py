@@ -127,12 +127,18 @@ class PluginManager:
         )
 
     @property
-    def problems(self) -> tuple[str, ...]:
-        """Everything that is wrong with plugins as far as it is known now, in full sentences."""
+    def general_problems(self) -> tuple[str, ...]:
+        """What is wrong beside the plugins themselves: lists, files and metadata, in full sentences."""
         found = list(self._metadata_problems)
         if self._disabled.problem:
             found.append(self._disabled.problem)
         found.extend(sentence for _, sentence in self._switches.unknown(self.records))
+        return tuple(found)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Everything that is wrong as far as it is known now, in full sentences."""
+        found = list(self.general_problems)
         for record in self.records:
             who = f"plugin {record.name!r} ({record.origin})"
             if record.broken:

@@ -1,9 +1,9 @@
 """Imports plugins in a process of its own and says which of them survive it.
 
 Run as a script by `verdicts.py`, never imported: it must not need modelplug, so that it measures the plugin
-and nothing else. Its one argument is JSON: `{"path": [...], "deadline": seconds, "plugins": [[name, module]]}`,
-the path being `sys.path` of the program that asks. It writes `begin NAME` and `end NAME` lines; a plugin without
-its `end` hung or crashed, and standard error then holds the stack.
+and nothing else. Its one argument is JSON: `path` (the asking program's `sys.path`), `deadline` (seconds) and
+`plugins` (pairs of name and module). It writes `begin NAME` and `end NAME` lines; a plugin without its `end`
+hung or crashed, and standard error then holds the stack.
 """
 
 from __future__ import annotations
