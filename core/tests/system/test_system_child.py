@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
 from modelplug.system.child import MAX_OUTPUT, run_child
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

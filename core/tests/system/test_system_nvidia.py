@@ -10,15 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelplug.system.nvidia import (
-    OLD_FIELDS,
-    apply_visibility,
-    attach_mig,
-    devices_from_nvml,
-    parse_mig_list,
-    parse_nvidia_smi,
-    probe_nvidia,
-)
+from modelplug.system.nvidia import OLD_FIELDS, devices_from_nvml, parse_nvidia_smi, probe_nvidia
+from modelplug.system.nvidia_mig import apply_visibility, attach_mig, parse_mig_list
 from modelplug.system.visibility import select_devices
 
 if TYPE_CHECKING:

@@ -12,13 +12,9 @@ better; and where all of the third-level cache is larger than the buffers, the f
 
 from __future__ import annotations
 
-import ctypes
-import datetime
 import json
-import mmap
 import os
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -30,6 +26,7 @@ from modelplug.errors import ModelplugError
 from modelplug.system.host import Host
 
 if TYPE_CHECKING:
+    import mmap
     from collections.abc import Sequence
 
     from modelplug.system.info import CpuInfo, MemoryInfo
@@ -82,6 +79,8 @@ def measure(cpu: CpuInfo, memory: MemoryInfo, *, host: Host | None = None, secon
     Raises:
         ModelplugError: There is too little memory, or no usable C library.
     """
+    import datetime
+
     budget = min(MAX_BUFFERS, memory.available // 8)
     threads = min(cpu.usable_cores, MAX_THREADS, budget // MIN_PER_THREAD)
     if threads < 1:
@@ -104,6 +103,8 @@ def measure(cpu: CpuInfo, memory: MemoryInfo, *, host: Host | None = None, secon
 
 
 def _memchr() -> Any:
+    import ctypes
+
     try:
         library = ctypes.CDLL("msvcrt" if sys.platform == "win32" else None)
         function = library.memchr
@@ -148,6 +149,8 @@ class _Measurement:
         return sum(count for _, _, count in spans) / elapsed
 
     def _work(self, number: int) -> None:
+        import mmap
+
         try:
             with mmap.mmap(-1, self._size) as buffer:
                 self._read(number, buffer)
@@ -159,6 +162,8 @@ class _Measurement:
             return
 
     def _read(self, number: int, buffer: mmap.mmap) -> None:
+        import ctypes
+
         view = (ctypes.c_char * self._size).from_buffer(buffer)
         try:
             address = ctypes.addressof(view)
@@ -244,6 +249,8 @@ def store(file: Path, key: str, value: Bandwidth) -> None:
     Raises:
         OSError: The file can't be written.
     """
+    import tempfile
+
     entries = {name: entry for name, entry in _entries(file).items() if name != key}
     kept = list(entries.items())[-(MAX_ENTRIES - 1) :]
     text = json.dumps({"version": FORMAT, "entries": {**dict(kept), key: attrs.asdict(value)}}, indent=1)

@@ -210,7 +210,9 @@ def _wait(
             state = "timeout"
     if state != "ok" or any(reader.is_alive() for reader in readers):
         _kill_tree(process)
-        process.wait()
+        # A process stuck inside a driver can't even be killed; it must not take us with it.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE * 4)
         for reader in readers:
             reader.join(GRACE)
     return state

@@ -6,20 +6,26 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from modelplug.system.child import run_child
 from modelplug.system.info import Device
+from modelplug.system.nvidia_mig import (
+    MIG_NOTE,
+    MigSlice,
+    apply_visibility,
+    attach_mig,
+    is_cut_up,
+    is_slice,
+    parse_mig_list,
+)
 from modelplug.system.probing import Found, absent, failed, found
 from modelplug.system.python_child import run_python_probe
-from modelplug.system.visibility import select_devices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from modelplug.system.host import Host
 
-__all__ = ["apply_visibility", "attach_mig", "parse_mig_list", "parse_nvidia_smi", "probe_nvidia"]
+__all__ = ["devices_from_nvml", "parse_nvidia_smi", "probe_nvidia"]
 
 FIELDS = (
     "index",
@@ -35,8 +41,6 @@ FIELDS = (
 OLD_FIELDS = FIELDS[:6]
 MIB = 1024 * 1024
 _SMI_PLACES = ("/usr/lib/wsl/lib/nvidia-smi", "/usr/bin/nvidia-smi")
-_MIG_PREFIX = "MIG-"
-_MIG_NOTE = "MIG is on: CUDA uses its slices, not the whole GPU"
 
 
 def evidence(host: Host) -> list[str]:
@@ -92,7 +96,7 @@ def _query(host: Host, tool: str, limit: float, reasons: list[str]) -> Found | N
         if not devices:
             reasons.append("nvidia-smi lists no GPU")
             return None
-        if any(_cut_up(device) for device in devices):
+        if any(is_cut_up(device) for device in devices):
             listing = run_child([tool, "-L"], deadline=limit - time.monotonic(), environ=host.environ)
             if listing.ok:
                 devices = attach_mig(devices, parse_mig_list(listing.stdout))
@@ -112,7 +116,7 @@ def _report(host: Host, devices: Sequence[Device], how: str, reasons: Sequence[s
     detail = f"{len(shown)} found {how}"
     if value is not None:
         detail += f", {count} visible (CUDA_VISIBLE_DEVICES={value!r})"
-        mixed = len({device.name for device in shown if not _is_mig(device)}) > 1
+        mixed = len({device.name for device in shown if not is_slice(device)}) > 1
         if mixed and host.environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID" and re.match(r"\s*\d", value):
             detail += (
                 "; the GPUs differ, so CUDA may number them fastest first: "
@@ -139,7 +143,7 @@ def parse_nvidia_smi(text: str, fields: Sequence[str] = FIELDS) -> tuple[list[De
             problems.append(f"unreadable row of nvidia-smi: {line.strip()[:80]!r}")
             continue
         index = _whole(row.get("index"))
-        notes = (_MIG_NOTE,) if row.get("mig.mode.current") == "Enabled" else ()
+        notes = (MIG_NOTE,) if row.get("mig.mode.current") == "Enabled" else ()
         number = len(devices) if index is None else index
         devices.append(
             Device(
@@ -190,66 +194,6 @@ def _mebibytes(text: str | None) -> int | None:
     return int(match.group(1)) * MIB if match else None
 
 
-@attrs.frozen(kw_only=True)
-class MigSlice:
-    """One MIG device: the GPU it is cut from, its number there, its profile and UUID."""
-
-    parent: int
-    number: int
-    name: str
-    uuid: str
-    memory_total: int | None = None
-    memory_free: int | None = None
-
-
-def parse_mig_list(text: str) -> list[MigSlice]:
-    """The MIG devices in the output of `nvidia-smi -L`."""
-    slices = []
-    parent: int | None = None
-    for line in text.splitlines():
-        gpu = re.match(r"GPU (\d+):", line)
-        if gpu:
-            parent = int(gpu.group(1))
-            continue
-        mig = re.match(r"\s+MIG (\S+)\s+Device\s+(\d+): \(UUID: (\S+)\)", line)
-        if mig and parent is not None:
-            slices.append(
-                MigSlice(
-                    parent=parent, number=int(mig.group(2)), name=f"MIG {mig.group(1)}", uuid=mig.group(3)
-                )
-            )
-    return slices
-
-
-def attach_mig(devices: Sequence[Device], slices: Sequence[MigSlice]) -> list[Device]:
-    """The devices with each GPU's MIG slices after it, each with its own memory where that is known."""
-    result: list[Device] = []
-    for device in devices:
-        result.append(device)
-        result.extend(
-            attrs.evolve(
-                device,
-                id=f"{device.id}:mig:{piece.number}",
-                name=f"{device.name} {piece.name}",
-                uuid=piece.uuid,
-                memory_total=piece.memory_total,
-                memory_free=piece.memory_free,
-                notes=(f"a MIG slice of {device.id}",),
-            )
-            for piece in slices
-            if piece.parent == device.index
-        )
-    return result
-
-
-def _is_mig(device: Device) -> bool:
-    return ":mig:" in device.id
-
-
-def _cut_up(device: Device) -> bool:
-    return _MIG_NOTE in device.notes
-
-
 # NVML -------------------------------------------------------------------------------------------------
 
 
@@ -261,7 +205,7 @@ def devices_from_nvml(answer: Mapping[str, Any]) -> list[Device]:
         index = int(item["index"])
         notes = []
         if item.get("mig"):
-            notes.append(_MIG_NOTE)
+            notes.append(MIG_NOTE)
         if item.get("problem"):
             notes.append(str(item["problem"]))
         devices.append(
@@ -292,33 +236,3 @@ def devices_from_nvml(answer: Mapping[str, Any]) -> list[Device]:
             for piece in item.get("mig_devices", ())
         )
     return attach_mig(devices, slices)
-
-
-# Visibility -------------------------------------------------------------------------------------------
-
-
-def apply_visibility(devices: Sequence[Device], value: str | None) -> list[Device]:
-    """The devices with `visible` set as a CUDA program with that `CUDA_VISIBLE_DEVICES` would see them.
-
-    A GPU in MIG mode is not usable as a whole; a CUDA process gets one MIG slice at most, and no whole GPU
-    beside it.
-    """
-    whole = [device for device in devices if not _is_mig(device)]
-    pieces = [device for device in devices if _is_mig(device)]
-    chosen: list[str] = []
-    first = (value or "").split(",")[0].strip().upper()
-    if value is not None and first.startswith(_MIG_PREFIX):
-        # Drivers before R470 write MIG-GPU-<uuid>/<gi>/<ci>, there and in the variable alike.
-        positions = select_devices(value, [piece.uuid for piece in pieces], prefixes=(_MIG_PREFIX,))
-        chosen = [pieces[position].id for position in positions]
-    else:
-        for position in select_devices(value, [device.uuid for device in whole], prefixes=("GPU-",)):
-            gpu = whole[position]
-            if _cut_up(gpu):
-                chosen.extend(piece.id for piece in pieces if piece.index == gpu.index)
-            else:
-                chosen.append(gpu.id)
-    slices = [name for name in chosen if ":mig:" in name]
-    if slices:
-        chosen = slices[:1]
-    return [attrs.evolve(device, visible=device.id in chosen) for device in devices]
