@@ -27,6 +27,7 @@ class KnownBackend:
         distribution: The distribution that brings it; its claim to the name wins over any other.
         folder: The plugin's directory in a checkout.
         runs: What it runs, for people.
+        formats: The formats it loads, as `ModelInfo.format` spells them.
         also: What the plugin can't install by itself; empty if nothing.
     """
 
@@ -35,6 +36,7 @@ class KnownBackend:
     distribution: str
     folder: str
     runs: str
+    formats: tuple[str, ...]
     also: str = ""
 
 
@@ -47,6 +49,7 @@ KNOWN_BACKENDS: dict[str, KnownBackend] = {
             distribution="modelplug-llamacpp",
             folder="plugins/llamacpp_backend",
             runs="GGUF files of every current architecture",
+            formats=("gguf",),
         ),
         KnownBackend(
             name="ctransformers",
@@ -54,6 +57,7 @@ KNOWN_BACKENDS: dict[str, KnownBackend] = {
             distribution="modelplug-ctransformers",
             folder="plugins/ctransformers_backend",
             runs="older GGUF files (llama, falcon) and files in the formats before GGUF",
+            formats=("ggml", "ggmf", "ggjt", "gguf"),
         ),
         KnownBackend(
             name="transformers",
@@ -61,6 +65,7 @@ KNOWN_BACKENDS: dict[str, KnownBackend] = {
             distribution="modelplug-transformers",
             folder="plugins/transformers_backend",
             runs="Hugging Face directories, and GGUF files if memory allows to unpack them",
+            formats=("huggingface", "safetensors", "gguf"),
         ),
         KnownBackend(
             name="llamafile",
@@ -68,6 +73,7 @@ KNOWN_BACKENDS: dict[str, KnownBackend] = {
             distribution="modelplug-llamafile",
             folder="plugins/llamafile_backend",
             runs="llamafiles, and GGUF files through a llamafile program",
+            formats=("llamafile", "gguf"),
             also="It also needs the llamafile program, or a model that is a llamafile itself.",
         ),
     )
@@ -102,11 +108,14 @@ def _installed_from() -> list[Path]:
 
 def install_command(backend: KnownBackend) -> str:
     """What to type to install a backend's plugin into this interpreter's environment."""
-    pip = f"{shlex.quote(sys.executable or 'python')} -m pip install"
+    from modelplug.plugins import installs
+
     checkout = _checkout()
-    if checkout is not None and (checkout / backend.folder).is_dir():
-        return f"{pip} {shlex.quote(str(checkout / backend.folder))}"
-    return f"{pip} ./{backend.folder}   (in a checkout of modelplug)"
+    folder = checkout / backend.folder if checkout is not None else None
+    if folder is not None and folder.is_dir():
+        return installs.install_command(backend.distribution, {"url": folder.as_uri()})
+    python = shlex.quote(sys.executable or "python")
+    return f"{python} -m pip install ./{backend.folder}   (in a checkout of modelplug)"
 
 
 def not_installed(backend: KnownBackend, system: SystemInfo) -> BackendReport:
@@ -125,6 +134,7 @@ def not_installed(backend: KnownBackend, system: SystemInfo) -> BackendReport:
         name=backend.name,
         state=BackendState.NOT_INSTALLED,
         engine=backend.engine,
+        formats=backend.formats,
         cause=f"its plugin {backend.distribution} is not installed (it runs {backend.runs})",
         install="\n".join(advice),
     )

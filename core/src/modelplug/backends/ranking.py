@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from modelplug.backends.types import BackendReport, Candidate
 
-__all__ = ["Preference", "placement", "rank"]
+__all__ = ["CPU_ONLY", "Preference", "placement", "rank"]
 
 WHOLE_GPU, PART_GPU, CPU_ONLY = 0, 1, 2
 

@@ -9,29 +9,22 @@ import attrs
 from modelplug.backends.compatibility import incompatibility, unusable
 from modelplug.backends.estimate import estimate_plan
 from modelplug.backends.plans import default_threads, make_plans
-from modelplug.backends.ranking import Preference, rank
+from modelplug.backends.ranking import CPU_ONLY, Preference, placement, rank
+from modelplug.backends.refusal import refusal
 from modelplug.backends.types import BackendState, Candidate, Estimate, LoadPlan, Recommendation
 from modelplug.backends.wishes import Wishes, demand_of, unmet_wish
-from modelplug.errors import ConfigError, DoesNotFitError, NothingSuitableError, UsageError
+from modelplug.errors import ConfigError, ModelplugError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from modelplug.backends.types import BackendReport
+    from modelplug.errors import DoesNotFitError, NothingSuitableError
     from modelplug.formats.model_info import ModelInfo
     from modelplug.runtime import Runtime
 
 __all__ = ["BackendSelector"]
-
-
-@attrs.frozen
-class _Verdict:
-    """A candidate, and the memory figures if memory is what rules it out."""
-
-    candidate: Candidate
-    needed: int | None = None
-    available: int | None = None
 
 
 class BackendSelector:
@@ -47,6 +40,7 @@ class BackendSelector:
 
             runtime = NewRuntime()
         self._runtime = runtime
+        self._measured_bandwidth: float | None = None
 
     def get_recommendation(
         self,
@@ -90,8 +84,14 @@ class BackendSelector:
             batch_size=batch_size,
             force=force,
         )
-        info = None if path is None else self._inspected(path)
-        return self._recommend(info, wishes)[0]
+        if path is None:
+            return self._recommend(None, wishes)
+        info = self._inspected(path)
+        recommendation = self._recommend(info, wishes)
+        if self._bandwidth is None and any(_on_cpu_unestimated(c) for c in recommendation.candidates):
+            self._measure_bandwidth()
+            recommendation = self._recommend(info, wishes)
+        return recommendation
 
     def select(self, info: ModelInfo, wishes: Wishes | None = None, **given: Any) -> Recommendation:
         """Choose as `get_recommendation` does, and fail if there is nothing to choose.
@@ -107,10 +107,23 @@ class BackendSelector:
             UsageError: The backend is unknown, or a number makes no sense.
         """
         wishes = wishes or Wishes.of(**given)
-        recommendation, verdicts = self._recommend(info, wishes)
+        recommendation = self._recommend(info, wishes)
         if not recommendation.backend:
-            raise self._failure(info, wishes, verdicts)
+            raise refusal(info, recommendation, self._runtime.backends.reports(), wishes)
         return recommendation
+
+    def failure(
+        self, info: ModelInfo | None, recommendation: Recommendation, **given: Any
+    ) -> NothingSuitableError | DoesNotFitError:
+        """The error that `select` raises for a recommendation of nothing.
+
+        Args:
+            info: The model, or None.
+            recommendation: What `get_recommendation` returned.
+            given: What it was given.
+        """
+        reports = self._runtime.backends.reports()
+        return refusal(info, recommendation, reports, Wishes.of(**given))
 
     def candidates(
         self, info: ModelInfo | None, wishes: Wishes | None = None, **given: Any
@@ -122,7 +135,12 @@ class BackendSelector:
             wishes: What the caller asks for.
             given: The same as keywords of `get_recommendation`, where `wishes` is None.
         """
-        return tuple(verdict.candidate for verdict in self._verdicts(info, wishes or Wishes.of(**given)))
+        wishes = wishes or Wishes.of(**given)
+        reports = self._runtime.backends.informed_reports()
+        if wishes.backend is not None:
+            reports = {wishes.backend: _named(wishes.backend, reports)}
+        judged = [self._judge(report, info, wishes) for report in reports.values()]
+        return rank(judged, reports, self._preference(info))
 
     # Judging
 
@@ -132,20 +150,29 @@ class BackendSelector:
 
         return model if isinstance(model, Inspected) else inspected(model, self._runtime)
 
-    def _verdicts(self, info: ModelInfo | None, wishes: Wishes) -> list[_Verdict]:
-        reports = self._runtime.backends.informed_reports()
-        if wishes.backend is not None:
-            reports = {wishes.backend: _named(wishes.backend, reports)}
-        verdicts = {name: self._judge(report, info, wishes) for name, report in reports.items()}
-        preference = Preference.from_settings(
-            self._runtime.config.effective, info.format if info is not None else None
-        )
-        ordered = rank((verdict.candidate for verdict in verdicts.values()), reports, preference)
-        return [verdicts[candidate.backend] for candidate in ordered]
+    @property
+    def _bandwidth(self) -> float | None:
+        return self._runtime.system.memory.bandwidth or self._measured_bandwidth
 
-    def _judge(self, report: BackendReport, info: ModelInfo | None, wishes: Wishes) -> _Verdict:
-        def no(reason: str) -> _Verdict:
-            return _Verdict(Candidate(backend=report.name, suitable=False, reason=reason))
+    def _measure_bandwidth(self) -> None:
+        """Measure the memory's bandwidth, which takes a second once per machine: a prediction rests on it."""
+        from modelplug.system import bandwidth, measure_bandwidth
+
+        file = self._runtime.paths.cache / bandwidth.default_cache_file().name
+        try:
+            measured = measure_bandwidth(system=self._runtime.system, cache_file=file)
+        except ModelplugError:
+            # It can't be measured here: the estimate then says that nothing is known.
+            return
+        self._measured_bandwidth = measured.bytes_per_second
+
+    def _preference(self, info: ModelInfo | None) -> Preference:
+        settings = self._runtime.config.effective
+        return Preference.from_settings(settings, info.format if info is not None else None)
+
+    def _judge(self, report: BackendReport, info: ModelInfo | None, wishes: Wishes) -> Candidate:
+        def no(reason: str) -> Candidate:
+            return Candidate(backend=report.name, suitable=False, reason=reason)
 
         against = unusable(report) if info is None else incompatibility(report, info)
         if against:
@@ -161,7 +188,7 @@ class BackendSelector:
         if unmet:
             return no(unmet)
         if info is None:
-            return _Verdict(Candidate(backend=report.name, suitable=True, reason=_general_reason(report)))
+            return Candidate(backend=report.name, suitable=True, reason=_general_reason(report))
         made = make_plans(info, report, demand, self._runtime.system, force=wishes.force)
         if not made.plans:
             return attrs.evolve(no(made.reason), needed=made.needed, available=made.available)
@@ -170,20 +197,17 @@ class BackendSelector:
             report,
             made.plans[0],
             self._runtime.history,
-            bandwidth=self._runtime.system.memory.bandwidth,
+            bandwidth=self._bandwidth,
             context_bytes=made.context_bytes,
         )
-        return _Verdict(
-            Candidate(
-                backend=report.name, suitable=True, reason=made.reason, plans=made.plans, estimate=estimate
-            )
+        return Candidate(
+            backend=report.name, suitable=True, reason=made.reason, plans=made.plans, estimate=estimate
         )
 
     # Choosing
 
-    def _recommend(self, info: ModelInfo | None, wishes: Wishes) -> tuple[Recommendation, list[_Verdict]]:
-        verdicts = self._verdicts(info, wishes)
-        candidates = tuple(verdict.candidate for verdict in verdicts)
+    def _recommend(self, info: ModelInfo | None, wishes: Wishes) -> Recommendation:
+        candidates = self.candidates(info, wishes)
         suitable = [candidate for candidate in candidates if candidate.suitable]
         if not suitable:
             reason = "nothing is suitable: " + "; ".join(f"{c.backend}: {c.reason}" for c in candidates)
@@ -192,7 +216,7 @@ class BackendSelector:
                 reason=reason,
                 performance_estimate="unknown: nothing here can run it",
                 candidates=candidates,
-            ), verdicts
+            )
         chosen = suitable[0]
         plans = tuple(plan for candidate in suitable for plan in candidate.plans)
         return Recommendation(
@@ -202,14 +226,12 @@ class BackendSelector:
             performance_estimate=self._estimate(chosen, info),
             plans=plans,
             candidates=candidates,
-        ), verdicts
+        )
 
     def _reason(
         self, chosen: Candidate, verdicts: tuple[Candidate, ...], info: ModelInfo | None, wishes: Wishes
     ) -> str:
-        preference = Preference.from_settings(
-            self._runtime.config.effective, info.format if info is not None else None
-        )
+        preference = self._preference(info)
         if wishes.backend is not None:
             why = "it was asked for"
         elif chosen.backend == preference.preferred:
@@ -238,7 +260,7 @@ class BackendSelector:
     def _estimate(self, chosen: Candidate, info: ModelInfo | None) -> Estimate | str:
         if chosen.estimate is not None:
             return chosen.estimate
-        bandwidth = self._runtime.system.memory.bandwidth
+        bandwidth = self._bandwidth
         if info is None:
             if bandwidth is None:
                 return "unknown: no model was given and nothing was measured"
@@ -249,44 +271,6 @@ class BackendSelector:
         if chosen.plans and chosen.plans[0].gpu_layers != 0:
             return "unknown: this model has not run on this GPU yet"
         return "unknown: this model has not run here yet and the memory bandwidth was not measured"
-
-    # Failing
-
-    def _failure(
-        self, info: ModelInfo, wishes: Wishes, verdicts: list[_Verdict]
-    ) -> NothingSuitableError | DoesNotFitError:
-        reasons = {verdict.candidate.backend: verdict.candidate.reason for verdict in verdicts}
-        why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-        named = f"{wishes.backend} can't run" if wishes.backend else "no installed backend can run"
-        starved = [verdict for verdict in verdicts if verdict.needed is not None]
-        if starved:
-            least = min(starved, key=lambda verdict: verdict.needed or 0)
-            return DoesNotFitError(
-                f"{info.path.name} does not fit into memory",
-                needed=least.needed or 0,
-                available=least.available or 0,
-                why=why,
-                advice=_memory_advice(wishes),
-            )
-        return NothingSuitableError(
-            f"{named} {info.path.name} ({_described(info)}) as asked",
-            reasons=reasons,
-            why=why,
-            advice=self._install_advice(info, wishes),
-        )
-
-    def _install_advice(self, info: ModelInfo, wishes: Wishes) -> str:
-        reports = self._runtime.backends.informed_reports()
-        if wishes.backend is not None:
-            report = reports.get(wishes.backend)
-            if report is not None and not report.usable and report.install:
-                return report.install
-            return "Leave the backend out to let modelplug choose, or see `modelplug recommend MODEL`."
-        missing = [report for report in reports.values() if not report.usable and report.install]
-        useful = [report for report in missing if not report.formats or info.format in report.formats]
-        if useful:
-            return f"To get {useful[0].name}: {useful[0].install}"
-        return "See `modelplug recommend MODEL` for the verdict on every backend."
 
 
 def plan_settings(plan: LoadPlan) -> dict[str, Any]:
@@ -314,6 +298,10 @@ def _named(backend: str, reports: Mapping[str, BackendReport]) -> BackendReport:
     )
 
 
+def _on_cpu_unestimated(candidate: Candidate) -> bool:
+    return candidate.suitable and candidate.estimate is None and placement(candidate) == CPU_ONLY
+
+
 def _passed_over(
     preferred: str | None, chosen: Candidate, verdicts: tuple[Candidate, ...], wishes: Wishes
 ) -> str:
@@ -330,16 +318,3 @@ def _general_reason(report: BackendReport) -> str:
     if report.state is BackendState.GPU:
         return f"{named} works, on {', '.join(report.devices) or 'a GPU'}"
     return f"{named} works on the CPU" + (f" ({report.cause})" if report.cause else "")
-
-
-def _described(info: ModelInfo) -> str:
-    parts = (info.format, info.architecture, info.quantization)
-    return ", ".join(part for part in parts if part)
-
-
-def _memory_advice(wishes: Wishes) -> str:
-    steps = []
-    if wishes.context_size is not None:
-        steps.append("ask for a smaller context (--context-size)")
-    steps += ["close other programs", "use a smaller quantisation of the model"]
-    return "Try to " + ", ".join(steps[:-1]) + f" or {steps[-1]}."

@@ -230,7 +230,13 @@ class Estimate:
     detail: str
 
     def __str__(self) -> str:
-        return f"{self.tokens_per_second:.3g} tokens/s ({self.low:.3g} to {self.high:.3g}, {self.basis})"
+        middle, low, high = (_speed(value) for value in (self.tokens_per_second, self.low, self.high))
+        return f"{middle} tokens/s ({low} to {high}, {self.basis})"
+
+
+def _speed(value: float) -> str:
+    # Three digits say all there is to say; above a thousand they must not turn into powers of ten.
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 @attrs.frozen(kw_only=True)
