@@ -1,0 +1,1 @@
+"""Help for testing backends and programs that embed modelplug."""
