@@ -268,6 +268,11 @@ class ConfigManager:
         return structure_settings(name, values, kind)
 
     @property
+    def broken(self) -> str:
+        """Why the file can't be understood; empty if it can. It is logged as a warning when it is found."""
+        return "".join(self._file[1])
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What a person should know of the settings: a broken file, unknown names, misspelt variables."""
         _, misspelt = read_environment(self._environ)

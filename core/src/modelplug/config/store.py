@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["Edit", "Saved", "read", "refuse_newer", "save", "save_text", "set_aside"]
+__all__ = ["EMPTY", "Edit", "Saved", "read", "refuse_newer", "save", "save_text", "set_aside"]
 
 LOCK_SECONDS = 10.0
-_EMPTY = f'{{\n  "version": {VERSION}\n}}\n'
+EMPTY = f'{{\n  "version": {VERSION}\n}}\n'
+"""What a settings file holds that says nothing yet."""
 
 
 @attrs.frozen(kw_only=True)
@@ -146,9 +147,9 @@ def _save(path: Path, edits: Sequence[Edit], *, reset: bool) -> Saved:
         document = None
     if document is not None:
         refuse_newer(document)
-    elif reset and old is not None and old != _EMPTY.encode():
+    elif reset and old is not None and old != EMPTY.encode():
         aside = set_aside(path, "before-reset")
-    document = document or Document.from_text(path, _EMPTY)
+    document = document or Document.from_text(path, EMPTY)
     for edit in edits:
         document = document.without(edit.path) if edit.remove else document.with_value(edit.path, edit.value)
     new = document.to_bytes()

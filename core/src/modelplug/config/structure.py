@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import functools
 import json
-from collections.abc import Mapping
+import typing
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 
-from modelplug.config.types import Mismatch, admit, choices, describe
+from modelplug.config.types import Mismatch, admit, choices, describe, is_mapping
 from modelplug.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -132,7 +133,23 @@ def _value_problems(
     inner = _attrs_class(field_types(kind)[name])
     if inner is not None and isinstance(value, Mapping):
         return find_problems(value, inner, prefix=key)
+    inside = _item_problems(key, value, field_types(kind)[name])
+    if inside:
+        return inside
     return _attempt(key, value, {**required, name: value}, kind, allowed=allowed_values(kind, name))
+
+
+def _item_problems(key: str, value: Any, annotation: Any) -> list[Problem]:
+    """What is wrong with single entries of an object, each named by its own key."""
+    arguments = typing.get_args(annotation)
+    if not isinstance(value, Mapping) or not is_mapping(annotation) or len(arguments) != 2:
+        return []
+    problems = []
+    for name, item in value.items():
+        if not _admits(item, arguments[1]):
+            words = describe(arguments[1])
+            problems.append(Problem(key=f"{key}.{name}", value=item, allowed=words))
+    return problems
 
 
 def _attempt(key: str, value: Any, values: dict[str, Any], kind: type[Any], *, allowed: str) -> list[Problem]:
@@ -173,13 +190,13 @@ def allowed_values(kind: type[Any], name: str) -> str:
     limits = _limits(attribute.validator)
     if any(limit.startswith("one of") for limit in limits):
         words = next(limit for limit in limits if limit.startswith("one of"))
-        return f"{words} or null" if _admits_none(annotation) else words
+        return f"{words} or null" if _admits(None, annotation) else words
     return ", ".join([describe(annotation), *limits])
 
 
-def _admits_none(annotation: Any) -> bool:
+def _admits(value: Any, annotation: Any) -> bool:
     try:
-        admit(None, annotation)
+        admit(value, annotation)
     except Mismatch:
         return False
     return True
@@ -208,10 +225,16 @@ def field_types(kind: type[Any]) -> dict[str, Any]:
     return {attribute.name: attribute.type for attribute in attrs.fields(kind) if attribute.init}
 
 
-def nearest(name: str, names: Any) -> str:
-    """The one of `names` most like `name`; empty if none is close."""
+def nearest(name: str, names: Iterable[object], *, cutoff: float = 0.6) -> str:
+    """The one of `names` most like `name`; empty if none is close.
+
+    Args:
+        name: What was written.
+        names: What there is.
+        cutoff: How alike they must be, from 0 to 1.
+    """
     folded = {str(candidate).lower().replace("-", "_"): str(candidate) for candidate in names}
-    found = difflib.get_close_matches(name.lower().replace("-", "_"), folded, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(name.lower().replace("-", "_"), folded, n=1, cutoff=cutoff)
     return folded[found[0]] if found else ""
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union
 
-__all__ = ["Mismatch", "admit", "choices", "describe"]
+__all__ = ["Mismatch", "admit", "choices", "describe", "is_mapping"]
 
 _SEQUENCES = (list, tuple, set, frozenset, Sequence)
 _PLAIN_NAMES: dict[object, str] = {
@@ -24,6 +24,8 @@ _PLAIN_NAMES: dict[object, str] = {
     Any: "any value",
     object: "any value",
 }
+
+_PLURALS: dict[object, str] = {int: "whole numbers", float: "numbers", str: "texts", Path: "paths"}
 
 
 class Mismatch(ValueError):  # noqa: N818  it never leaves this package
@@ -44,9 +46,13 @@ def describe(annotation: Any) -> str:
         return describe(arguments[0])
     if origin in _SEQUENCES or annotation in _SEQUENCES:
         items = [argument for argument in arguments if argument is not Ellipsis]
-        return f"a list of {describe(items[0])}" if len(items) == 1 else "a list"
-    if _is_mapping(annotation):
-        return f"an object of {describe(arguments[1])}" if len(arguments) == 2 else "an object"
+        plain = len(items) != 1 or items[0] in (Any, object)
+        return "a list" if plain else f"a list of {_PLURALS.get(items[0], describe(items[0]))}"
+    if is_mapping(annotation):
+        inner = arguments[1] if len(arguments) == 2 else Any
+        if inner in (Any, object):
+            return "an object"
+        return f"an object whose values are {_PLURALS.get(inner, describe(inner))}"
     return f"a {getattr(annotation, '__name__', str(annotation))}"
 
 
@@ -76,7 +82,7 @@ def admit(value: Any, annotation: Any) -> Any:
         return _admit_union(value, arguments, annotation)
     if origin in _SEQUENCES or annotation in _SEQUENCES:
         return _admit_sequence(value, annotation, origin or annotation, arguments)
-    if _is_mapping(annotation):
+    if is_mapping(annotation):
         if not isinstance(value, Mapping):
             raise Mismatch(describe(annotation))
         inner = arguments[1] if len(arguments) == 2 else Any
@@ -118,6 +124,7 @@ def _admit_sequence(value: Any, annotation: Any, origin: Any, arguments: tuple[A
     return items if origin in (list, Sequence) else origin(items)
 
 
-def _is_mapping(annotation: Any) -> bool:
+def is_mapping(annotation: Any) -> bool:
+    """Whether the annotation wants an object: names and values."""
     origin = typing.get_origin(annotation) or annotation
     return isinstance(origin, type) and issubclass(origin, Mapping)

@@ -16,7 +16,8 @@ BUSY_SECONDS = 5.0
 _FIRST = """
 CREATE TABLE models (
     name TEXT PRIMARY KEY, path TEXT NOT NULL, fingerprint TEXT NOT NULL DEFAULT '',
-    format TEXT NOT NULL DEFAULT '', architecture TEXT NOT NULL DEFAULT '', quantization TEXT NOT NULL DEFAULT '', size INTEGER,
+    format TEXT NOT NULL DEFAULT '', architecture TEXT NOT NULL DEFAULT '',
+    quantization TEXT NOT NULL DEFAULT '', size INTEGER,
     parameters INTEGER, added TEXT NOT NULL, last_seen TEXT NOT NULL
 );
 CREATE TABLE runs (
@@ -108,7 +109,7 @@ def _damaged(path: Path) -> bool:
     try:
         connection = connect(path)
         try:
-            return connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok"
+            return bool(connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok")
         finally:
             connection.close()
     except sqlite3.DatabaseError as error:

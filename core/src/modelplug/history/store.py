@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import sqlite3
 import threading
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -211,6 +212,8 @@ class HistoryStore:
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = database.connect(self.path)
+            # Whoever forgets to close the store has the database closed when the store goes.
+            weakref.finalize(self, self._connection.close)
         return self._connection
 
     def _replace_damaged(self, error: sqlite3.DatabaseError) -> None:
