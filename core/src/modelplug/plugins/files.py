@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from pathlib import Path
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-from contextlib import contextmanager
+    from pathlib import Path
 
 __all__ = ["locked", "read_object", "set_aside", "write_object"]
 
@@ -39,18 +37,10 @@ def write_object(path: Path, value: dict[str, Any]) -> None:
     Raises:
         OSError: It can't be written; the old file is as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(value, file, indent=1, sort_keys=True)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    # Imported here because most runs only read.
+    from modelplug.atomic import write_atomically
+
+    write_atomically(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
 def set_aside(path: Path) -> Path:
