@@ -37,16 +37,16 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of verbs without importing them."""
-        rows = []
-        for name in self.list_commands(ctx):
-            if name in self.lazy:
-                rows.append((name, self.lazy[name][1]))
-            else:
-                command = self.get_command(ctx, name)
-                if command is not None and not command.hidden:
-                    rows.append((name, command.get_short_help_str(limit=90)))
+        lines = {name: self.help_line(ctx, name) for name in self.list_commands(ctx)}
         with formatter.section("Commands"):
-            formatter.write_dl(rows)
+            formatter.write_dl([(name, line) for name, line in lines.items() if line is not None])
+
+    def help_line(self, ctx: click.Context, cmd_name: str) -> str | None:
+        """The line that help shows beside a verb; None leaves the verb out."""
+        if cmd_name in self.lazy:
+            return self.lazy[cmd_name][1]
+        command = self.get_command(ctx, cmd_name)
+        return None if command is None or command.hidden else command.get_short_help_str(limit=90)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

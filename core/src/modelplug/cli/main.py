@@ -33,17 +33,39 @@ class Program(LazyGroup):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Built-in verbs first; then those of plugins."""
-        return [*super().list_commands(ctx), *sorted(self._plugin_commands(ctx))]
+        return [*super().list_commands(ctx), *self._plugin_help(ctx)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """A built-in verb without touching plugins; otherwise ask the plugins."""
-        return super().get_command(ctx, cmd_name) or self._plugin_commands(ctx).get(cmd_name)
+        command = super().get_command(ctx, cmd_name)
+        if command is None:
+            from modelplug.cli.plugin_commands import plugin_commands
 
-    def _plugin_commands(self, ctx: click.Context) -> dict[str, click.Command]:
-        from modelplug.cli.plugin_commands import plugin_commands
+            command = plugin_commands(_app(ctx), taken=frozenset(VERBS)).get(cmd_name)
+        return command
 
-        app = ctx.find_object(App) or App()
-        return plugin_commands(app, taken=frozenset(VERBS))
+    def help_line(self, ctx: click.Context, cmd_name: str) -> str | None:
+        """The line shown in help; that of a plugin's command as it was when last loaded."""
+        line = super().help_line(ctx, cmd_name) if cmd_name in self.lazy else None
+        return line or self._plugin_help(ctx).get(cmd_name)
+
+    def _plugin_help(self, ctx: click.Context) -> dict[str, str]:
+        from modelplug.cli.plugin_commands import plugin_help
+
+        return plugin_help(_app(ctx), taken=frozenset(VERBS))
+
+
+def _app(ctx: click.Context) -> App:
+    """The invocation; for `--help`, which click answers while it reads options, one made of those so far."""
+    app = ctx.find_object(App)
+    if app is None:
+        given = ctx.params
+        app = ctx.obj = App(
+            debug=bool(given.get("debug")),
+            strict_plugins=bool(given.get("strict_plugins")),
+            no_plugins=bool(given.get("no_plugins")),
+        )
+    return app
 
 
 @click.group(
