@@ -221,6 +221,7 @@ def _print_record(app: App, record: PluginRecord) -> None:
         ("state", record.state),
         ("distribution", record.distribution),
         ("version", record.version),
+        ("installed from", record.source),
         ("module", record.module),
         ("contract", record.hookspec_version or ""),
         ("hooks", "\n".join(record.hooks)),
@@ -228,7 +229,7 @@ def _print_record(app: App, record: PluginRecord) -> None:
     )
     for label, value in rows:
         for number, line in enumerate(str(value).splitlines()):
-            click.echo(f"{'' if number else label:<14}{line}")
+            click.echo(f"{'' if number else label:<16}{line}")
     _print_faults(record)
     if app.debug and record.traceback:
         click.echo("")

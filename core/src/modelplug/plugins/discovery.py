@@ -26,13 +26,11 @@ class Candidate:
         record: What is known of it so far.
         entry_point: What to load.
         directory: The directory its distribution's metadata lies in; empty if unknown.
-        source: Where it was installed from, as `installs.source_of` gives it.
     """
 
     record: PluginRecord
     entry_point: EntryPoint
     directory: str = ""
-    source: dict[str, Any] = attrs.field(factory=dict)
 
 
 def normalised(distribution: str) -> str:
@@ -79,7 +77,9 @@ def discover(entry_points: Iterable[EntryPoint]) -> list[Candidate]:
         by_name.setdefault(candidate.record.name, []).append(candidate)
     result: list[Candidate] = []
     for name in sorted(by_name):
-        winner, *losers = sorted(by_name[name], key=_claim)
+        same = by_name[name]
+        # The rule needs the table of known backends, whose import is spared where there is nothing to decide.
+        winner, *losers = sorted(same, key=_claim) if len(same) > 1 else same
         result.append(winner)
         result.extend(_left_out(loser, winner) for loser in losers)
     return result
@@ -97,10 +97,10 @@ def _candidate(entry_point: EntryPoint) -> Candidate:
             distribution=distribution.name or "",
             version=distribution.version or "",
             module=entry_point.value,
+            source=source_of(distribution.name or "", distribution.read_text("direct_url.json")),
         ),
         entry_point=entry_point,
         directory=_directory(distribution),
-        source=source_of(distribution.read_text("direct_url.json")),
     )
 
 

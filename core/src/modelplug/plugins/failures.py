@@ -7,15 +7,27 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modelplug.errors import BackendError, PluginError
+from modelplug.plugins.checks import WrongTypeError
 from modelplug.plugins.installs import upgrade_command
+from modelplug.plugins.records import PluginState
 from modelplug.plugins.verdicts import module_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from modelplug.plugins.records import PluginRecord
 
-__all__ = ["function_place", "place_in", "raised", "remedy", "traceback_text"]
+__all__ = [
+    "as_error",
+    "function_place",
+    "load_failed",
+    "place_in",
+    "raised",
+    "raised_in_result",
+    "remedy",
+    "traceback_text",
+]
 
 
 def raised(error: BaseException, module: str) -> str:
@@ -74,7 +86,7 @@ def traceback_text(error: BaseException) -> str:
 def remedy(record: PluginRecord, error: BaseException | None = None) -> str:
     """What the user can do about a plugin that failed."""
     what = record.distribution or record.name
-    upgrade = upgrade_command(what)
+    upgrade = upgrade_command(what, record.source)
     disable = f"modelplug plugins disable {record.name}"
     own = record.module.partition(":")[0].partition(".")[0].strip()
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] != own:
@@ -83,3 +95,35 @@ def remedy(record: PluginRecord, error: BaseException | None = None) -> str:
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         return f"Install a version of {what} for Python {version}: {upgrade}; or leave it out: {disable}"
     return f"Upgrade it: {upgrade}; or leave it out: {disable}"
+
+
+def raised_in_result(error: BaseException, module: str) -> str:
+    """What was wrong with a result: the check's own words, or what the result raised when looked at."""
+    if isinstance(error, WrongTypeError):
+        return str(error)
+    return f"looking at its result raised {raised(error, module)}"
+
+
+def as_error(record: PluginRecord) -> PluginError:
+    """The error that a strict manager raises for a plugin."""
+    status = "has a problem" if record.state is PluginState.READY else record.status
+    return PluginError(
+        f"plugin {record.name!r} ({record.origin}) {status}",
+        plugin=record.name,
+        distribution=record.distribution or None,
+        why=record.cause,
+        advice=record.remedy,
+    )
+
+
+def load_failed(record: PluginRecord, arguments: Mapping[str, object], error: Exception) -> BackendError:
+    """The error that the contract makes of whatever `modelplug_load_model` raised."""
+    backend = str(getattr(arguments.get("request"), "backend", record.name))
+    return BackendError(
+        f"{backend} could not load the model",
+        backend=backend,
+        phase="load",
+        cause="out-of-memory" if isinstance(error, MemoryError) else "exception",
+        why=raised(error, record.module),
+        advice="Run again with `modelplug --debug` to see the engine's own messages.",
+    )

@@ -148,7 +148,7 @@ class Loader:
                 _stated_version(plugin, record.module),
                 self._specification.HOOKSPEC_VERSION,
                 distribution=record.distribution or record.name,
-                upgrade=upgrade_command(record.distribution or record.name),
+                upgrade=upgrade_command(record.distribution or record.name, record.source),
             )
             record = attrs.evolve(record, hookspec_version=hands.version)
             if hands.cause:

@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from modelplug.errors import BackendError, ModelplugError, PluginError, UsageError
+from modelplug.errors import ModelplugError, PluginError, UsageError
 from modelplug.plugins.checks import check_result
 from modelplug.plugins.discovery import discover, installed_entry_points
-from modelplug.plugins.failures import raised, remedy, traceback_text
+from modelplug.plugins.failures import (
+    as_error,
+    load_failed,
+    raised,
+    raised_in_result,
+    remedy,
+    traceback_text,
+)
 from modelplug.plugins.loading import Loader
 from modelplug.plugins.memory import DisabledPlugins, SeenPlugins
 from modelplug.plugins.records import HookResult, MissingPlugin, PluginRecord, PluginState
@@ -69,7 +76,8 @@ class PluginManager:
         self._lock = threading.RLock()
         self._disabled = DisabledPlugins(self._paths.config / "plugins.json")
         self._seen = SeenPlugins(self._paths.data / "plugins-seen.json")
-        self._whole = only is None and not no_plugins and entry_points is None
+        # A process that loads only some must not take the others for gone.
+        self._whole = only is None and not no_plugins
         self._metadata_problems: list[str] = []
         if entry_points is None:
             entry_points = installed_entry_points(hookspecs.ENTRY_POINT_GROUP, self._metadata_problems)
@@ -142,7 +150,7 @@ class PluginManager:
         for record in self.records:
             who = f"plugin {record.name!r} ({record.origin})"
             if record.broken:
-                found.append(f"{who} is {record.state}: {record.cause}. {record.remedy}".strip())
+                found.append(f"{who} {record.status}: {record.cause}. {record.remedy}".strip())
             elif record.state is PluginState.READY and record.cause:
                 found.append(f"{who}: {record.cause}. {record.remedy}".strip())
             found.extend(f"{who}: {warning}" for warning in record.warnings)
@@ -195,13 +203,13 @@ class PluginManager:
                 (record,) = self._loader.load([self._candidates[record.name]])
                 self._records[record.name] = record
         if self._strict and record.broken:
-            raise _as_error(record)
+            raise as_error(record)
         return record
 
     def _raise_first_problem(self) -> None:
         for record in self.records:
             if record.broken:
-                raise _as_error(record)
+                raise as_error(record)
         for name, sentence in self._switches.unknown(self.records):
             raise PluginError(
                 f"no plugin is named {name!r}", plugin=name, why=sentence, advice="modelplug plugins list"
@@ -291,7 +299,7 @@ class PluginManager:
         self, name: str, hook: str, arguments: Mapping[str, Any], *, errors_are_answers: bool = False
     ) -> list[HookResult]:
         """One plugin's answers; a failure ends in its record and gives no answer."""
-        registry = self._loader.registry
+        registry, module = self._loader.registry, self._records[name].module
         try:
             answers = registry.ask(name, hook, arguments)
         except KeyboardInterrupt:
@@ -300,15 +308,17 @@ class PluginManager:
             if errors_are_answers and isinstance(error, ModelplugError):
                 raise
             if hook == LOAD_HOOK and isinstance(error, Exception):
-                raise _load_failed(self._records[name], arguments, error) from error
-            self._failed(name, f"its {hook} raised {raised(error, self._records[name].module)}", error)
+                raise load_failed(self._records[name], arguments, error) from error
+            self._failed(name, f"its {hook} raised {raised(error, module)}", error)
             return []
         try:
             return [HookResult(name, check_result(hook, answer, self._checks)) for answer in answers]
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001  a result may be a generator: the plugin's code runs here
-            self._failed(name, f"its {hook}{registry.place(name, hook)}: {raised_in_result(error)}", error)
+            self._failed(
+                name, f"its {hook}{registry.place(name, hook)}: {raised_in_result(error, module)}", error
+            )
             return []
 
     def _failed(self, name: str, cause: str, error: BaseException) -> None:
@@ -321,7 +331,7 @@ class PluginManager:
         )
         self._records[name] = record
         if self._strict:
-            raise _as_error(record) from error
+            raise as_error(record) from error
 
     def report_problem(self, plugin: str, cause: str, remedy: str = "", *, quarantine: bool = False) -> None:
         """Hold something against a plugin that only its caller can see, such as a name that is taken.
@@ -349,36 +359,4 @@ class PluginManager:
             record = attrs.evolve(record, state=PluginState.FAILED)
         self._records[record.name] = record
         if self._strict:
-            raise _as_error(record)
-
-
-def raised_in_result(error: BaseException) -> str:
-    """What was wrong with a result: the check's own words, or what the result raised when looked at."""
-    from modelplug.plugins.checks import WrongTypeError
-
-    if isinstance(error, WrongTypeError):
-        return str(error)
-    return f"looking at its result raised {type(error).__name__}: {error}"
-
-
-def _as_error(record: PluginRecord) -> PluginError:
-    return PluginError(
-        f"plugin {record.name!r} ({record.origin}) "
-        + ("has a problem" if record.state is PluginState.READY else f"is {record.state}"),
-        plugin=record.name,
-        distribution=record.distribution or None,
-        why=record.cause,
-        advice=record.remedy,
-    )
-
-
-def _load_failed(record: PluginRecord, arguments: Mapping[str, Any], error: Exception) -> BackendError:
-    backend = str(getattr(arguments.get("request"), "backend", record.name))
-    return BackendError(
-        f"{backend} could not load the model",
-        backend=backend,
-        phase="load",
-        cause="out-of-memory" if isinstance(error, MemoryError) else "exception",
-        why=raised(error, record.module),
-        advice="Run again with `modelplug --debug` to see the engine's own messages.",
-    )
+            raise as_error(record)

@@ -94,7 +94,7 @@ class SeenPlugins:
             known[record.name] = {
                 "distribution": record.distribution,
                 "version": record.version,
-                "source": dict(candidate.source),
+                "source": record.source,
             }
         self._store(known)
 
@@ -108,13 +108,12 @@ class SeenPlugins:
             distribution = str(entry.get("distribution", ""))
             if not distribution or name in names or normalised(distribution) in distributions:
                 continue
-            source = entry.get("source")
             result.append(
                 MissingPlugin(
                     name=name,
                     distribution=distribution,
                     version=str(entry.get("version", "")),
-                    install=install_command(distribution, source if isinstance(source, dict) else None),
+                    install=install_command(distribution, str(entry.get("source") or "")),
                 )
             )
         return tuple(result)

@@ -37,6 +37,8 @@ class PluginRecord:
         distribution: The distribution's name; empty if unknown.
         version: The distribution's version; empty if unknown.
         module: What the entry point names: `package.module` or `package.module:object`.
+        source: Where it was installed from, as pip would be told: a directory, `-e` and a directory, an archive
+            or `NAME @ git+URL`; empty if from an index.
         state: How far it got.
         hookspec_version: The contract it was written for; None as long as that isn't known.
         hooks: The hooks it implements, sorted; known once it is loaded.
@@ -51,6 +53,7 @@ class PluginRecord:
     distribution: str = ""
     version: str = ""
     module: str = ""
+    source: str = ""
     state: PluginState = PluginState.FOUND
     hookspec_version: str | None = None
     hooks: tuple[str, ...] = ()
@@ -64,6 +67,11 @@ class PluginRecord:
     def origin(self) -> str:
         """The distribution and its version, as one text for people."""
         return f"{self.distribution} {self.version}".strip() or self.module
+
+    @property
+    def status(self) -> str:
+        """The state as the verb of a sentence."""
+        return "failed" if self.state is PluginState.FAILED else f"is {self.state}"
 
     @property
     def broken(self) -> bool:
