@@ -66,7 +66,8 @@ def describe(record: dict[str, Any]) -> str:
     """A line for people."""
     sign = ">=" if record["better"] == "higher" else "<="
     verdict = "ok    " if record["passed"] else "MISSED"
-    return f"{verdict} {record['name']}: {record['value']:.4g} {record['unit']} (wanted {sign} {record['threshold']:g})"
+    wanted = f"(wanted {sign} {record['threshold']:g})"
+    return f"{verdict} {record['name']}: {record['value']:.4g} {record['unit']} {wanted}"
 
 
 if __name__ == "__main__":
