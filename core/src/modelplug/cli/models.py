@@ -55,7 +55,9 @@ def list_models(app: App, *, as_json: bool) -> None:
 def add(app: App, *, name: str, path: Path, as_json: bool) -> None:
     """Give the model at PATH the name NAME, once inspection finds it sound."""
     from modelplug.formats import inspect
+    from modelplug.history.store import check_name
 
+    check_name(name)
     before = app.runtime.history.find_model(name)
     info = inspect(path)
     model = app.runtime.history.add_model(name, path, info)

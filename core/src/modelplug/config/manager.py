@@ -339,7 +339,7 @@ class ConfigManager:
             ConfigError: The file can't be written; it is as it was.
         """
         saved = store.save(self.path, self._edits, reset=self._reset)
-        if saved.set_aside is not None:
+        if saved.set_aside is not None and not self._reset:
             _log_warning(f"the settings file as it was is kept as {saved.set_aside}", self._paths)
         self.load()
         return saved

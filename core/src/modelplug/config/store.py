@@ -138,6 +138,7 @@ def save_text(path: Path, document: Document, *, expected: bytes | None) -> Save
 
 
 def _save(path: Path, edits: Sequence[Edit], *, reset: bool) -> Saved:
+    _remove_remains(path)
     aside: Path | None = None
     old = _current(path)
     try:
@@ -157,6 +158,12 @@ def _save(path: Path, edits: Sequence[Edit], *, reset: bool) -> Saved:
         write_atomically(path, new)
         return Saved(path=path, changed=True, set_aside=aside)
     return Saved(path=path, changed=False, set_aside=aside)
+
+
+def _remove_remains(path: Path) -> None:
+    """Delete temporary files of writers that were killed; holding the lock, nobody else is writing."""
+    for remains in path.parent.glob(f".{path.name}.*.tmp"):
+        remains.unlink(missing_ok=True)
 
 
 def _current(path: Path) -> bytes | None:

@@ -86,9 +86,10 @@ def problem_error(problems: list[Problem]) -> ConfigError:
     """The error that reports these problems; the first one fills its attributes."""
     first = problems[0]
     others = "".join(f"; also {problem}" for problem in problems[1:])
-    near = first.nearest if first.kind == "unknown" else ""
-    renamed = ".".join([*first.key.split(".")[:-1], near]) if near else first.key
-    advice = f"`modelplug config unset {first.key}`, or `modelplug config set {renamed} VALUE`"
+    advice = f"`modelplug config set {first.key} VALUE` with a value that is allowed"
+    if first.kind == "unknown":
+        right = ".".join([*first.key.split(".")[:-1], first.nearest])
+        advice = f"`modelplug config set {right} VALUE`" if first.nearest else "`modelplug config show`"
     return ConfigError(
         f"The setting {first.key} can't be used",
         key=first.key,
@@ -108,6 +109,8 @@ def find_problems(values: Mapping[str, Any], kind: type[Any], *, prefix: str = "
     """
     types = field_types(kind)
     required = {a.name for a in attrs.fields(kind) if a.init and a.default is attrs.NOTHING}
+    missing = sorted(required - values.keys())
+    needed = {name: values[name] for name in values if name in required}
     problems: list[Problem] = []
     for name, value in values.items():
         key = f"{prefix}.{name}" if prefix else name
@@ -117,8 +120,9 @@ def find_problems(values: Mapping[str, Any], kind: type[Any], *, prefix: str = "
                 Problem(key=key, value=value, allowed=known, nearest=nearest(name, types), kind="unknown")
             )
             continue
-        problems += _value_problems(key, value, name, kind, {n: values[n] for n in required & values.keys()})
-    for name in sorted(required - values.keys()):
+        if not missing:  # without them, no instance can be made to try the value on
+            problems += _value_problems(key, value, name, kind, needed)
+    for name in missing:
         key = f"{prefix}.{name}" if prefix else name
         problems.append(Problem(key=key, value=None, allowed=allowed_values(kind, name)))
     if not problems:
@@ -262,5 +266,7 @@ def _converter() -> cattrs.Converter:
     import cattrs
 
     converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=False)
+    for plain in (bool, int, float, str):  # cattrs has hooks of its own for these, which convert
+        converter.register_structure_hook(plain, admit)
     converter.register_structure_hook_func(lambda annotation: _attrs_class(annotation) is None, admit)
     return converter

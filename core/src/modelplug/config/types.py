@@ -36,12 +36,12 @@ def describe(annotation: Any) -> str:
     """What values an annotation admits, in words: `a whole number or null`."""
     if annotation in _PLAIN_NAMES:
         return _PLAIN_NAMES[annotation]
-    options = choices(annotation)
-    if options:
-        return "one of " + ", ".join(str(option) for option in options)
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (Union, types.UnionType):
         return " or ".join(describe(argument) for argument in arguments)
+    options = choices(annotation)
+    if options:
+        return "one of " + ", ".join(str(option) for option in options)
     if origin is typing.Annotated:
         return describe(arguments[0])
     if origin in _SEQUENCES or annotation in _SEQUENCES:

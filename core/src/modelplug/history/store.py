@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from modelplug.formats.model_info import ModelInfo
     from modelplug.paths import Paths
 
-__all__ = ["RESERVED_NAMES", "HistoryStore"]
+__all__ = ["RESERVED_NAMES", "HistoryStore", "check_name"]
 
 T = TypeVar("T")
 
@@ -133,7 +133,7 @@ class HistoryStore:
             UsageError: The name is reserved, or looks like a path.
             ModelplugError: It can't be kept.
         """
-        _check_name(name)
+        check_name(name)
         known = KnownModel(name=name, path=Path(path).expanduser().absolute(), **_facts(info))
         names = ", ".join(_MODEL_FIELDS)
         marks = ", ".join(f":{field}" for field in _MODEL_FIELDS)
@@ -232,7 +232,12 @@ class HistoryStore:
         return otherwise
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Make sure that a model can be called this.
+
+    Raises:
+        UsageError: The name is reserved, or could be taken for an option or a path.
+    """
     if name in RESERVED_NAMES:
         raise UsageError(
             f"The name {name} is taken", why="modelplug itself uses it", advice="choose another name"
