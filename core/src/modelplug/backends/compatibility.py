@@ -37,9 +37,11 @@ def incompatibility(report: BackendReport, info: ModelInfo) -> str:
         report: What detection said of the backend.
         info: What inspection said of the model.
     """
+    # A llamafile is model and engine in one, and needs no other.
+    standalone = info.format in report.standalone_formats
     return (
         not_runnable(info)
-        or unusable(report)
+        or ("" if standalone else unusable(report))
         or _format(report, info)
         or _architecture(report, info)
         or _tensor_types(report, info)

@@ -79,6 +79,8 @@ class BackendReport:
         cause: Why it is not installed, broken, or on CPU only.
         install: What to type to install or repair it on this machine.
         formats: Values of `ModelInfo.format` it can load.
+        standalone_formats: Of these, the ones whose files bring the engine along: such a model can be loaded
+            even where the engine is not installed or the installed one is broken.
         architectures: Architectures it can load; None if only the engine itself knows.
         tensor_types: Tensor types it can load; None if only the engine itself knows.
         rejects: Further limits as (attribute of ModelInfo, value, reason): matching models are ruled out.
@@ -103,6 +105,7 @@ class BackendReport:
     cause: str = ""
     install: str = ""
     formats: tuple[str, ...] = ()
+    standalone_formats: tuple[str, ...] = ()
     architectures: frozenset[str] | None = None
     tensor_types: frozenset[str] | None = None
     rejects: tuple[tuple[str, str, str], ...] = ()

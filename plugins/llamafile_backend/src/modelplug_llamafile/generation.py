@@ -1,0 +1,125 @@
+"""One request: from the server's events to chunks and statistics."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from modelplug.backends.model import GenerationStats
+from modelplug.backends.streaming import ChunkBuilder
+from modelplug_llamafile.dialects import Event
+from modelplug_llamafile.failures import refused, request_failed
+from modelplug_llamafile.http import HttpStatusError, StreamBrokenError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from modelplug.backends.model import CancelToken, Chunk, GenerateParams
+    from modelplug.backends.types import Deadlines
+    from modelplug.errors import BackendError
+    from modelplug_llamafile.http import EventStream
+    from modelplug_llamafile.server import RunningServer
+
+__all__ = ["Generation"]
+
+
+class Generation:
+    """The state of one request.
+
+    Args:
+        server: Where it runs.
+        params: How to generate.
+        prompt_tokens: Tokens of the prompt, as far as is known before the server says.
+        warnings: What could not be honoured.
+        context_size: Tokens the context holds, for messages.
+        deadlines: For messages.
+    """
+
+    def __init__(
+        self,
+        server: RunningServer,
+        params: GenerateParams,
+        prompt_tokens: int,
+        warnings: tuple[str, ...],
+        *,
+        context_size: int,
+        deadlines: Deadlines,
+    ) -> None:
+        self._server = server
+        self._params = params
+        self._prompt_tokens = prompt_tokens
+        self._warnings = warnings
+        self._context_size = context_size
+        self._deadlines = deadlines
+        self._builder = ChunkBuilder(params)
+        self._generated = 0
+        self._began = time.perf_counter()
+        self._first: float | None = None
+
+    def chunks(self, stream: EventStream, cancel: CancelToken) -> Iterator[Chunk]:
+        """The chunks of the request; the last one has statistics.
+
+        Args:
+            stream: The server's answer.
+            cancel: Ends it early.
+
+        Raises:
+            BackendError: The server refused, broke off or died.
+        """
+        try:
+            if not cancel.cancelled:
+                for data in stream:
+                    event = self._server.dialect.event(data)
+                    yield from self._take(event)
+                    if event.finish is not None or self._builder.stopped:
+                        yield self._last(event, event.finish or "stop")
+                        return
+        except HttpStatusError as error:
+            raise refused(error, "generate", self._context_size, self._server) from error
+        except (OSError, StreamBrokenError, ValueError, AttributeError) as error:
+            # A connection that was cut under its feet makes http.client fail in several ways.
+            if not cancel.cancelled:
+                raise self.failure(error) from error
+        if not cancel.cancelled:
+            raise self.failure(StreamBrokenError("it closed the connection before the end of its answer"))
+        yield self._last(Event(), "cancelled")
+
+    def _take(self, event: Event) -> Iterator[Chunk]:
+        has_output = bool(event.text or event.tokens)
+        if has_output and self._first is None:
+            self._first = time.perf_counter() - self._began
+        before = self._generated
+        self._generated = event.count if event.count is not None else before + has_output
+        if not has_output and not event.logprobs:
+            return
+        # Several tokens may make up one piece of text; only the last of them completes its characters.
+        ids: list[int | None] = list(event.tokens) or [None]
+        missing = len(event.logprobs) - len(ids)
+        rows = list(event.logprobs) if self._params.logprobs and missing == 0 else [None] * len(ids)
+        for position, (token, row) in enumerate(zip(ids, rows, strict=True)):
+            text = event.text if position == len(ids) - 1 else ""
+            chunk = self._builder.add(text, token=token, logprobs=row)
+            if chunk is not None:
+                yield chunk
+
+    def _last(self, event: Event, reason: str) -> Chunk:
+        total = time.perf_counter() - self._began
+        # A request that was cut short has no last event: then our own clock must do.
+        generate = event.generate_seconds
+        if generate is None and self._first is not None:
+            generate = total - self._first
+        stats = GenerationStats(
+            prompt_tokens=event.prompt_tokens if event.prompt_tokens is not None else self._prompt_tokens,
+            completion_tokens=self._generated,
+            prompt_seconds=event.prompt_seconds if event.prompt_seconds is not None else self._first,
+            generate_seconds=generate,
+            first_token_seconds=self._first,
+            total_seconds=total,
+            cached_tokens=event.cached,
+            warnings=self._warnings,
+        )
+        return self._builder.finish(reason, stats)
+
+    def failure(self, error: Exception) -> BackendError:
+        """The error for a request that ended without an answer."""
+        return request_failed(error, "generate", self._server, self._deadlines)

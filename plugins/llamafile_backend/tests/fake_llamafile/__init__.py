@@ -1,0 +1,1 @@
+"""A program that takes llamafile's arguments and serves with llama.cpp's real server."""
