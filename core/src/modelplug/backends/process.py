@@ -30,6 +30,8 @@ _BOOT: Final = (
     "import sys; sys.path[:] = [p for p in sys.path if p]; "
     "from modelplug.backends.worker import main; main(int(sys.argv[1]), int(sys.argv[2]))"
 )
+# Causes that the engine's own messages may explain; a prompt that is too long explains itself.
+_ENGINE_KNOWS_MORE: Final = frozenset({"exception", "out-of-memory", "crash", "start-failed"})
 _PHASE_WORDS: Final = {
     "start": "start",
     "load": "load the model",
@@ -177,7 +179,7 @@ class WorkerProcess:
             raise message
         if message["op"] == "error":
             error = error_from_wire(message["error"])
-            if isinstance(error, BackendError) and not error.stderr_tail:
+            if isinstance(error, BackendError) and error.cause in _ENGINE_KNOWS_MORE:
                 error.stderr_tail = self.stderr_tail()
                 error.data["stderr_tail"] = error.stderr_tail
             raise error
