@@ -167,12 +167,23 @@ def estimate_plan(
         context_bytes: Bytes of keys and values when the context is full.
     """
     if info.fingerprint:
-        samples = history.speeds(
-            info.fingerprint, plan.backend, device=plan.device, gpu_layers=plan.gpu_layers
-        )
-        known = measured(samples)
+        known = measured(_samples(info, plan, history))
         if known is not None:
             return known
     if bandwidth is None or plan.gpu_layers != 0:
         return None
     return predicted(info, report, bandwidth=bandwidth, context_bytes=context_bytes)
+
+
+def _samples(info: ModelInfo, plan: LoadPlan, history: HistoryStore) -> list[float]:
+    """Tokens per second of every earlier run of the model in the place where the plan puts it."""
+    from modelplug.formats.memory import offloadable_layers
+
+    counts = {plan.gpu_layers}
+    if plan.gpu_layers < 0:
+        # An engine may have reported "all" as a number, with or without the output counted as a layer.
+        counts |= {offloadable_layers(info), offloadable_layers(info) - 1}
+    samples: list[float] = []
+    for count in sorted(counts):
+        samples += history.speeds(info.fingerprint, plan.backend, device=plan.device, gpu_layers=count)
+    return samples
