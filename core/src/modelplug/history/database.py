@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import sqlite3
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,8 +51,7 @@ def connect(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
-        # Write-ahead logging lets one process write while others read; NORMAL is safe with it.
-        connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        _use_write_ahead_log(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         _migrate(connection)
     except BaseException:
@@ -59,6 +59,27 @@ def connect(path: Path) -> sqlite3.Connection:
         raise
     connection.row_factory = sqlite3.Row
     return connection
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Let one process write while others read; `synchronous = NORMAL` is safe with that.
+
+    Several processes may make the database at the same moment. While one switches the log on, SQLite answers
+    "locked" to the others without the usual wait, so the waiting is done here.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    while not _switched(connection, patient=time.monotonic() < deadline):
+        time.sleep(0.01)
+
+
+def _switched(connection: sqlite3.Connection, *, patient: bool) -> bool:
+    try:
+        connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    except sqlite3.OperationalError as error:
+        if patient and "locked" in str(error):
+            return False
+        raise
+    return True
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
