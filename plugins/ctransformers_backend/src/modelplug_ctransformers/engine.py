@@ -110,6 +110,7 @@ class Engine:
         module = importlib.import_module("ctransformers")
         self._batch_size = batch_size
         self._threads = threads
+        self._whole = 0
         self.tokens: list[int] = []
         config = module.Config(**engine_options(module.Config, **options))
         self._llm: Any = None
@@ -182,20 +183,29 @@ class Engine:
         return bytes(self._llm.ctransformers_llm_detokenize(token) or b"")
 
     def reuse(self, tokens: Sequence[int]) -> int:
-        """Keep of the context what `tokens` begins with, and say how many that are.
+        """Keep of the context what can be kept for a prompt, and say how many tokens that is.
 
-        At least the last token is left to be evaluated, because that is what gives the next one's logits.
+        Only whole blocks of a prompt are kept: the engine rounds differently for blocks of another size, and
+        the same request is to give the same output whatever came before it.
         """
-        limit = min(len(tokens) - 1, len(self.tokens))
-        same = 0
-        while same < limit and tokens[same] == self.tokens[same]:
-            same += 1
-        del self.tokens[same:]
-        return same
+        # At least one token is left to evaluate, because that is what gives the next one's logits.
+        limit = min(len(tokens) - 1, self._whole)
+        keep = _common(tokens, self.tokens, limit) // self._batch_size * self._batch_size
+        del self.tokens[keep:]
+        self._whole = keep
+        return keep
+
+    def resume(self, tokens: Sequence[int]) -> int:
+        """Keep what `tokens` begins with, to go on with a request that another one has interrupted."""
+        keep = _common(tokens, self.tokens, min(len(tokens) - 1, len(self.tokens)))
+        del self.tokens[keep:]
+        self._whole = min(self._whole, keep // self._batch_size * self._batch_size)
+        return keep
 
     def forget(self) -> None:
         """Drop the context."""
         self.tokens.clear()
+        self._whole = 0
 
     def slices(self, tokens: Sequence[int]) -> Iterable[Sequence[int]]:
         """Cut tokens into what is evaluated at once."""
@@ -219,6 +229,7 @@ class Engine:
             buffer, len(tokens), past, self._batch_size, self._threads
         )
         if not done:
+            self._whole = 0
             raise BackendError(
                 "ctransformers could not evaluate the prompt",
                 backend=NAME,
@@ -228,6 +239,8 @@ class Engine:
             )
         before.extend(tokens)
         self.tokens = before
+        if past == self._whole and len(tokens) == self._batch_size:
+            self._whole += self._batch_size
 
     def sample(
         self,
@@ -274,3 +287,11 @@ class Engine:
     @staticmethod
     def _floats(pointer: Any, size: int) -> list[float]:
         return [float(value) for value in pointer[:size]]
+
+
+def _common(one: Sequence[int], other: Sequence[int], limit: int) -> int:
+    """Count the tokens, at most `limit`, with which both begin."""
+    same = 0
+    while same < limit and one[same] == other[same]:
+        same += 1
+    return same

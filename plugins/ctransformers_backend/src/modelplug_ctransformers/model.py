@@ -54,7 +54,7 @@ class CtransformersModel(Model):
         gpu_layers = _engine_layers(request)
         batch_size = settings.batch_size or MAX_BATCH
         self._engine = Engine(
-            request.path,
+            request.info.files[0] if request.info.files else request.path,
             model_type="gguf" if request.info.format == "gguf" else str(settings.model_type),
             library=library_for(settings.library, cpu_flags(), gpu=gpu_layers > 0),
             options={

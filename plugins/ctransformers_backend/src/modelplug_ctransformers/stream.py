@@ -70,7 +70,7 @@ class Stream:
             with self._turns.step(self):
                 self._engine.check_open("generate")
                 self._cached = self._engine.reuse(self._tokens)
-                ready = self._catch_up()
+                ready = self._evaluate(self._tokens[self._cached :])
             prompt_done = time.perf_counter()
             first_token: float | None = None
             reason = "cancelled" if not ready else ""
@@ -99,9 +99,13 @@ class Stream:
 
     def _catch_up(self) -> bool:
         """Evaluate what the context lacks of this request's tokens; False if cancelled meanwhile."""
-        # Another request may have used the context since the last step of this one.
-        done = self._engine.reuse(self._tokens)
-        for part in self._engine.slices(self._tokens[done:]):
+        if self._engine.tokens == self._tokens:
+            return True
+        # The token drawn last, or more if another request has used the context meanwhile.
+        return self._evaluate(self._tokens[self._engine.resume(self._tokens) :])
+
+    def _evaluate(self, tokens: Sequence[int]) -> bool:
+        for part in self._engine.slices(tokens):
             if self._cancel.cancelled:
                 return False
             self._engine.evaluate(part)
@@ -113,7 +117,7 @@ class Stream:
             return "cancelled", None
         with self._turns.step(self):
             self._engine.check_open("generate")
-            if self._engine.tokens != self._tokens and not self._catch_up():
+            if not self._catch_up():
                 return "cancelled", None
             logprobs = self._engine.log_probabilities() if self._params.logprobs else None
             token = self._sample()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from modelplug.errors import BackendError
 from modelplug_transformers.limits import NAME, model_directory, refuse, weights_file
 from modelplug_transformers.probe import causal_architectures, gguf_architectures
+from modelplug_transformers.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,13 +57,11 @@ def import_engine() -> tuple[Any, Any]:
     Returns:
         The modules.
     """
-    if "huggingface_hub" not in sys.modules:
-        # Read once, on import. Nothing in this process has used the hub so far, so nothing of it will.
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
     first = "transformers" not in sys.modules
     try:
         torch = importlib.import_module("torch")
-        transformers = importlib.import_module("transformers")
+        with _offline():
+            transformers = importlib.import_module("transformers")
     except (ImportError, OSError) as error:
         raise BackendError(
             "transformers could not be imported",
@@ -76,6 +75,24 @@ def import_engine() -> tuple[Any, Any]:
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
     return torch, transformers
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Have the hub's client stay off the network, if this is the first use of it in the process.
+
+    It reads the variable once, on import, so the environment can be as it was afterwards.
+    """
+    name = "HF_HUB_OFFLINE"
+    if "huggingface_hub" in sys.modules or name in os.environ:
+        yield
+        return
+    os.environ[name] = "1"
+    try:
+        importlib.import_module("huggingface_hub.constants")
+        yield
+    finally:
+        del os.environ[name]
 
 
 def torch_device(device: str, environ: dict[str, str] | None = None) -> str:
@@ -167,7 +184,8 @@ def load(request: LoadRequest, settings: TransformersSettings) -> Loaded:
             "local_files_only": True,
             "trust_remote_code": settings.trust_remote_code,
         }
-        tokenizer = transformers.AutoTokenizer.from_pretrained(place, **common)
+        directory = None if info.format == "gguf" else Path(place)
+        tokenizer = load_tokenizer(transformers, place, common, info, directory)
         placement, notes = _placement(request, settings)
         with _no_progress_bar():
             model, report = transformers.AutoModelForCausalLM.from_pretrained(

@@ -26,7 +26,7 @@ from modelplug_transformers.loading import Loaded, load, translated_errors
 from modelplug_transformers.settings import DEFAULT_BATCH, TransformersSettings
 from modelplug_transformers.stream import Stream
 from modelplug_transformers.text import decode
-from modelplug_transformers.tokens import context_limit, end_tokens, start_tokens
+from modelplug_transformers.tokens import context_limit, end_tokens, own_start_tokens, start_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -62,7 +62,8 @@ class TransformersModel(Model):
         self._state_lock = threading.Lock()
         self._idle: Context | None = None
         self._stats = ModelStats()
-        self._start = start_tokens(self._loaded.tokenizer)
+        self._start = start_tokens(self._loaded.tokenizer, request.info)
+        self._tokenizer_adds_start = own_start_tokens(self._loaded.tokenizer) == self._start
         self._ends = end_tokens(self._loaded.model, self._loaded.tokenizer, request.info)
         self.capabilities = Capabilities(
             chat=bool(getattr(self._loaded.tokenizer, "chat_template", None)),
@@ -93,6 +94,8 @@ class TransformersModel(Model):
         """Give the tokens of `text`, with the start token the model wants if `add_special`."""
         tokenizer = self._open("tokenize").tokenizer
         with translated_errors("tokenize", "transformers could not tokenize the text"):
+            if add_special and not self._tokenizer_adds_start:
+                return [*self._start, *tokenizer.encode(text, add_special_tokens=False)]
             return [int(token) for token in tokenizer.encode(text, add_special_tokens=add_special)]
 
     def detokenize(self, tokens: Sequence[int]) -> str:

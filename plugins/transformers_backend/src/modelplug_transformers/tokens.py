@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from modelplug.formats.model_info import ModelInfo
 
-__all__ = ["context_limit", "end_tokens", "start_tokens"]
+__all__ = ["context_limit", "end_tokens", "own_start_tokens", "start_tokens"]
 
 # Models converted to GGUF often name only one end token in the header, while a turn ends with another.
 _TURN_ENDS = (
@@ -21,7 +21,22 @@ _TURN_ENDS = (
 )
 
 
-def start_tokens(tokenizer: Any) -> list[int]:
+def start_tokens(tokenizer: Any, info: ModelInfo) -> list[int]:
+    """Give what belongs before any text.
+
+    Args:
+        tokenizer: The tokenizer; what it adds by itself counts where the files say nothing else.
+        info: What inspection found.
+    """
+    start = tokenizer.bos_token_id
+    stated = info.metadata.get("tokenizer.ggml.add_bos_token")
+    # A bare SentencePiece file has no settings beside it; models that come so want their start token.
+    if start is not None and (isinstance(stated, bool) or info.tokenizer == "sentencepiece"):
+        return [] if stated is False else [int(start)]
+    return own_start_tokens(tokenizer)
+
+
+def own_start_tokens(tokenizer: Any) -> list[int]:
     """Give what the tokenizer puts before any text by itself."""
     with_special = [int(token) for token in tokenizer.encode("a", add_special_tokens=True)]
     without = [int(token) for token in tokenizer.encode("a", add_special_tokens=False)]
