@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import attrs
+
+from modelplug.backends.types import BackendState
+
 if TYPE_CHECKING:
     from modelplug.backends.types import BackendReport
     from modelplug.formats.model_info import ModelInfo
 
-__all__ = ["incompatibility", "not_runnable", "unusable"]
+__all__ = ["as_standalone", "incompatibility", "not_runnable", "unusable"]
 
 _NOT_RUNNABLE = {
     "adapter": "this is an adapter (LoRA), which only changes a model and can't run alone",
@@ -30,6 +34,19 @@ def unusable(report: BackendReport) -> str:
     return f"{state}: {report.cause}" if report.cause else state
 
 
+def as_standalone(report: BackendReport, info: ModelInfo) -> BackendReport:
+    """The report as it holds for this model: one that brings its engine along needs none installed.
+
+    Args:
+        report: What detection said of the backend.
+        info: What inspection said of the model.
+    """
+    if report.usable or info.format not in report.standalone_formats:
+        return report
+    on_gpu = bool(report.devices) and report.gpu_offload != "none"
+    return attrs.evolve(report, state=BackendState.GPU if on_gpu else BackendState.CPU, cause="")
+
+
 def incompatibility(report: BackendReport, info: ModelInfo) -> str:
     """Why a backend can't run a model whatever the memory; empty if it can.
 
@@ -37,11 +54,9 @@ def incompatibility(report: BackendReport, info: ModelInfo) -> str:
         report: What detection said of the backend.
         info: What inspection said of the model.
     """
-    # A llamafile is model and engine in one, and needs no other.
-    standalone = info.format in report.standalone_formats
     return (
         not_runnable(info)
-        or ("" if standalone else unusable(report))
+        or unusable(as_standalone(report, info))
         or _format(report, info)
         or _architecture(report, info)
         or _tensor_types(report, info)

@@ -113,7 +113,7 @@ def install_command(backend: KnownBackend) -> str:
     checkout = _checkout()
     folder = checkout / backend.folder if checkout is not None else None
     if folder is not None and folder.is_dir():
-        return installs.install_command(backend.distribution, {"url": folder.as_uri()})
+        return installs.install_command(backend.distribution, shlex.quote(str(folder)))
     python = shlex.quote(sys.executable or "python")
     return f"{python} -m pip install ./{backend.folder}   (in a checkout of modelplug)"
 

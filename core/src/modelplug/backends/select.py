@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from modelplug.backends.compatibility import incompatibility, unusable
+from modelplug.backends.compatibility import as_standalone, incompatibility, unusable
 from modelplug.backends.estimate import estimate_plan
 from modelplug.backends.plans import default_threads, make_plans
 from modelplug.backends.ranking import CPU_ONLY, Preference, placement, rank
@@ -177,6 +177,8 @@ class BackendSelector:
         against = unusable(report) if info is None else incompatibility(report, info)
         if against:
             return no(against)
+        if info is not None:
+            report = as_standalone(report, info)
         try:
             demand = demand_of(report, wishes, self._runtime)
         except ConfigError as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from modelplug._version import __version__
+from modelplug.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -185,9 +186,8 @@ def _settings(runtime: Runtime, backends: dict[str, BackendReport], report: Repo
     validator = ConfigValidator(lambda: installed_settings_classes(runtime.plugins))
     result = validator.validate_config(path)
     for issue in result.issues:
-        severity = "problem" if issue.severity == "error" else "warning"
-        report.find(severity, "settings", str(issue), "modelplug config edit")
-    values = runtime.config.effective if result.valid else None
+        report.find("warning", "settings", str(issue), "modelplug config edit")
+    values = _values(runtime, report)
     preferred = values.get("preferred_backend") if values else None
     if isinstance(preferred, str) and preferred not in {b.name for b in backends.values() if b.usable}:
         known = backends.get(preferred)
@@ -205,6 +205,16 @@ def _settings(runtime: Runtime, backends: dict[str, BackendReport], report: Repo
         "issues": [str(issue) for issue in result.issues],
         "values": values,
     }
+
+
+def _values(runtime: Runtime, report: Report) -> dict[str, Any] | None:
+    """The settings in force; None, and a problem, if they keep every command from working."""
+    try:
+        _ = runtime.config.settings
+    except ConfigError as error:
+        report.find("problem", "settings", str(error), error.advice)
+        return None
+    return runtime.config.effective
 
 
 def _directories(runtime: Runtime, report: Report) -> dict[str, Any]:
@@ -229,9 +239,9 @@ def _directory(name: str, path: Path, report: Report) -> dict[str, Any]:
     from modelplug.system.report import format_bytes
 
     # None of them is made before something is written into it: what counts is the one it will be made in.
-    existing = next((folder for folder in (path, *path.parents) if folder.is_dir()), None)
-    free = shutil.disk_usage(existing).free if existing is not None else None
-    writable = existing is not None and os.access(existing, os.W_OK)
+    existing = next((folder for folder in (path, *path.parents) if folder.exists()), path)
+    free = shutil.disk_usage(existing).free if existing.exists() else None
+    writable = existing.is_dir() and os.access(existing, os.W_OK)
     about = f"{name} directory"
     if not writable:
         report.find(

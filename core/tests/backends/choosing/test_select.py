@@ -104,6 +104,25 @@ def test_a_wrong_value_in_the_settings_rules_out_that_backend_only(kit: Any) -> 
     assert "backends.engine.gpu_layers" in verdicts(recommendation)["engine"].reason
 
 
+def test_a_model_that_brings_its_engine_needs_none_installed(kit: Any) -> None:
+    """A llamafile runs by itself, on the GPU too, although the program llamafile is not installed."""
+    report = kit.report(
+        state="not-installed",
+        cause="no program",
+        formats=("gguf", "llamafile"),
+        standalone_formats=("llamafile",),
+        devices=("cuda:0",),
+        gpu_offload="layers",
+    )
+    llamafile = attrs.evolve(kit.model(), format="llamafile")
+    machine = kit.system(kit.device())
+
+    assert choose(kit, report, system=machine).backend == ""
+    recommendation = choose(kit, report, model=llamafile, system=machine)
+    assert recommendation.backend == "engine"
+    assert recommendation.plans[0].device == "cuda:0"
+
+
 # Failing -------------------------------------------------------------------------------------------------
 
 

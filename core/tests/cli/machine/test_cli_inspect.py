@@ -1,0 +1,71 @@
+"""`modelplug inspect`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from modelplug.errors import NotAModelError
+
+
+def test_everything_known_of_the_model_is_shown(kit: Any) -> None:
+    """What it is, what it needs, and who can run it."""
+    bench = kit.bench(kit.report("mine"), kit.report("no", formats=("ggml",)))
+
+    text = bench.run("inspect", "demo").stdout
+
+    assert "Architecture      llama" in text
+    assert "Quantisation      Q8_0" in text
+    assert "1,049,728" in text
+    assert "general.architecture" in text
+    assert "can run it: mine" in text
+    assert "no can't: it does not load the format gguf (it loads ggml)" in text
+    assert "Tensors" not in text
+
+
+def test_memory_is_judged_on_each_device_by_itself(kit: Any) -> None:
+    """One row per context and place; a card that hides its memory is not guessed at."""
+    devices = (kit.device(0), kit.device(1, memory_free=1 << 20), kit.device(2, memory_free=None))
+    bench = kit.bench(kit.report("mine"), system=kit.system(*devices))
+
+    answer = json.loads(bench.run("inspect", "demo", "--json", "--context-size", "128").stdout)
+
+    rows = [(row["place"], row["verdict"], row["gpu_layers"]) for row in answer["memory"]]
+    assert rows == [("main memory", "fits", 0), ("cuda:0", "fits", 5), ("cuda:1", "partial", 0)]
+    assert {row["context_size"] for row in answer["memory"]} == {128}
+
+
+def test_a_model_that_does_not_fit_says_what_it_needs(kit: Any) -> None:
+    """The sentence with the figures follows the table."""
+    text = kit.bench(kit.report("mine"), system=kit.system(available=1 << 20)).run("inspect", "demo").stdout
+
+    assert "does-not-fit" in text
+    assert "it needs at least" in text
+
+
+def test_tensors_are_listed_when_asked_for(kit: Any) -> None:
+    """Name, type, shape and bytes of each, in the file's order; their bytes add up to the weights."""
+    bench = kit.bench(kit.report("mine"))
+    assert (
+        "token_embd.weight         Q8_0  128 x 1024  139264"
+        in bench.run("inspect", "demo", "--tensors").stdout
+    )
+
+    answer = json.loads(bench.run("inspect", "demo", "--tensors", "--json").stdout)
+
+    assert answer["tensors"][0]["name"] == "token_embd.weight"
+    assert len(answer["tensors"]) == 39
+    weights = answer["weights"]
+    total = sum(weights["layers"]) + weights["output"] + weights["token_embedding"] + weights["other"]
+    assert sum(tensor["size"] for tensor in answer["tensors"]) == total
+
+
+def test_what_is_no_model_is_an_error(kit: Any, tmp_path: Any) -> None:
+    """A web page saved under a model's name is called what it is."""
+    page = tmp_path / "model.gguf"
+    page.write_text("<!DOCTYPE html><html><body>Not found</body></html>")
+
+    with pytest.raises(NotAModelError):
+        kit.bench(kit.report("mine")).run("inspect", str(page))
