@@ -80,7 +80,7 @@ def enable(app: App, *, name: str, as_json: bool) -> None:
     if as_json:
         app.echo_json(_record_as_plain(app, record))
         return
-    click.echo(f"{record.name} is enabled; it is {record.state}")
+    click.echo(f"{record.name} is enabled; it {record.status}")
     _print_faults(record)
 
 

@@ -54,6 +54,9 @@ def import_guarded(load: Callable[[], object], *, name: str, deadline: float) ->
         load: Imports the plugin.
         name: The plugin's name, for the thread.
         deadline: Seconds; 0 calls `load` in this thread without any deadline.
+
+    Raises:
+        KeyboardInterrupt: The user interrupted the wait.
     """
     outcome: list[ImportOutcome] = []
     started = time.perf_counter()
@@ -61,6 +64,11 @@ def import_guarded(load: Callable[[], object], *, name: str, deadline: float) ->
     def work() -> None:
         try:
             value = load()
+        except KeyboardInterrupt as error:
+            # The user's own is delivered to the main thread only; anywhere else the plugin raised it.
+            if threading.current_thread() is threading.main_thread():
+                raise
+            outcome.append(ImportOutcome(error=error))
         except BaseException as error:  # noqa: BLE001  SystemExit of a plugin must not end the program either
             outcome.append(ImportOutcome(error=error))
         else:

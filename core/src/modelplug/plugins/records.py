@@ -37,7 +37,7 @@ class PluginRecord:
         distribution: The distribution's name; empty if unknown.
         version: The distribution's version; empty if unknown.
         module: What the entry point names: `package.module` or `package.module:object`.
-        source: Where it was installed from, as pip would be told: a directory, `-e` and a directory, an archive
+        source: Where it was installed from, as pip would be told: a directory, `-e` and a directory, a file
             or `NAME @ git+URL`; empty if from an index.
         state: How far it got.
         hookspec_version: The contract it was written for; None as long as that isn't known.
