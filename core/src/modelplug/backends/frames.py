@@ -10,7 +10,7 @@ import json
 import struct
 from typing import Any, BinaryIO, Final
 
-__all__ = ["PROTOCOL_VERSION", "ProtocolError", "read_frame", "write_frame"]
+__all__ = ["PROTOCOL_VERSION", "ProtocolError", "encode_frame", "read_frame", "write_frame"]
 
 PROTOCOL_VERSION: Final = 1
 MAX_FRAME: Final = 256 * 1024 * 1024
@@ -23,14 +23,26 @@ class ProtocolError(Exception):
     """The other side sent something that is not a frame of this protocol."""
 
 
-def write_frame(stream: BinaryIO, message: dict[str, Any]) -> None:
-    """Write one frame and flush; the caller holds the lock that makes this atomic."""
-    # A lone surrogate can stand in a prompt that came from undecodable bytes; it must not end the worker.
-    body = _encode(message).encode("utf-8", "replace")
+def encode_frame(message: dict[str, Any]) -> bytes:
+    """The bytes of one frame.
+
+    Raises:
+        ProtocolError: The message is longer than a frame may be.
+    """
+    # A lone surrogate stands for itself here, as it does when the other side decodes.
+    body = _encode(message).encode("utf-8", "surrogatepass")
     if len(body) > MAX_FRAME:
         msg = f"a message of {len(body)} bytes is longer than the {MAX_FRAME} allowed"
         raise ProtocolError(msg)
-    stream.write(_LENGTH.pack(len(body)) + body)
+    return _LENGTH.pack(len(body)) + body
+
+
+def write_frame(stream: BinaryIO, message: dict[str, Any]) -> None:
+    """Write one frame and flush; the caller holds the lock that makes this atomic."""
+    rest = memoryview(encode_frame(message))
+    # An unbuffered stream may take less than it is given.
+    while rest:
+        rest = rest[stream.write(rest) :]
     stream.flush()
 
 
@@ -56,10 +68,10 @@ def read_frame(stream: BinaryIO) -> dict[str, Any] | None:
         raise ProtocolError(msg)
     try:
         message = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         msg = f"a frame does not hold JSON: {error}"
         raise ProtocolError(msg) from error
-    if not isinstance(message, dict):
-        msg = "a frame holds something other than an object"
+    if not isinstance(message, dict) or not isinstance(message.get("op"), str):
+        msg = "a frame holds something other than an object with an `op`"
         raise ProtocolError(msg)
     return message

@@ -1,52 +1,41 @@
-"""How a worker notices that its host has died, however it died and whatever the engine is doing."""
+"""How a worker ends when its host has died, however it died and whatever the engine is doing.
+
+Two watch for it. A thread of the worker sees that its parent is another one now, and lets the engine free
+what it holds. Native code that holds the interpreter lock would keep that thread waiting for ever, so there
+is a guard as well: a process forked before anything of the engine is loaded, which does nothing but wait for
+the host's end, and then, after a moment of grace, ends the worker by force and removes its scratch directory.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import select
+import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
+from typing import Final
 
-__all__ = ["end_with_host"]
+from modelplug.backends.supervise_child import MARKER, descendants
 
-POLL_SECONDS = 0.5
+__all__ = ["end_with_host", "start_guard"]
+
+POLL_SECONDS: Final = 0.5
+GRACE_SECONDS: Final = 3.0
 
 
-def end_with_host(descriptor: int, host_pid: int, farewell: Callable[[], None]) -> None:
-    """End this process soon after the host is gone.
-
-    A thread watches the parent's process id and calls `farewell`, which cleans up and exits. Native code that
-    holds the interpreter lock would keep that thread waiting, so on Linux the kernel sees to it as well: it
-    sends a signal when the last descriptor of the pipe's write end, which only the host has, is closed.
+def end_with_host(host_pid: int, farewell: Callable[[], None]) -> None:
+    """Have `farewell` called in a thread of this process soon after the host is gone.
 
     Args:
-        descriptor: The read end of a pipe to which nothing is ever written.
         host_pid: The host's process id.
-        farewell: Called once, in a thread; expected not to return.
+        farewell: Cleans up and exits; expected not to return.
     """
-    if sys.platform == "linux":
-        _arm_kernel(descriptor)
-    if os.name == "posix":
-        threading.Thread(target=_watch, args=(host_pid, farewell), name="lifeline", daemon=True).start()
-
-
-def _arm_kernel(descriptor: int) -> None:
-    import ctypes
-    import fcntl
-
-    # A handler written in Python would wait for the interpreter lock. The C library's own alarm() is a
-    # function of one int, which is what a handler is: called with the signal's number, it has the process
-    # ended that many seconds later unless it ends by itself. SIGQUIT is number 3: three seconds of grace.
-    libc = ctypes.CDLL(None)
-    libc.signal.restype = ctypes.c_void_p
-    libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    libc.signal(int(signal.SIGQUIT), ctypes.cast(libc.alarm, ctypes.c_void_p))
-    fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(descriptor, fcntl.F_SETSIG, int(signal.SIGQUIT))  # type: ignore[attr-defined,unused-ignore]
-    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
-    fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_ASYNC)
+    threading.Thread(target=_watch, args=(host_pid, farewell), name="lifeline", daemon=True).start()
 
 
 def _watch(host_pid: int, farewell: Callable[[], None]) -> None:
@@ -55,3 +44,63 @@ def _watch(host_pid: int, farewell: Callable[[], None]) -> None:
     while os.getppid() == host_pid:
         pause.wait(POLL_SECONDS)
     farewell()
+
+
+def start_guard(lifeline: int, host_pid: int, scratch: str) -> int:
+    """Fork the guard; must be called while this process has one thread.
+
+    Args:
+        lifeline: The read end of a pipe to which nothing is ever written, and whose write end the host holds.
+        host_pid: The host's process id.
+        scratch: The worker's scratch directory; empty if it has none.
+
+    Returns:
+        The guard's process id.
+    """
+    worker_pid = os.getpid()
+    pid = os.fork()
+    if pid:
+        os.close(lifeline)
+        return pid
+    try:
+        _guard(lifeline, host_pid, worker_pid, scratch)
+    finally:
+        os._exit(1)
+
+
+def _guard(lifeline: int, host_pid: int, worker_pid: int, scratch: str) -> None:
+    # Whoever waits for the worker's streams to end must not wait for this process too.
+    os.closerange(0, lifeline)
+    os.closerange(lifeline + 1, lifeline + 64)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    _wait_for_end(lifeline, host_pid)
+    deadline = time.monotonic() + GRACE_SECONDS
+    while os.getppid() == worker_pid and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if os.getppid() == worker_pid:
+        os.kill(worker_pid, signal.SIGKILL)
+    for pid in descendants(os.environ.get(MARKER, "")):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    if scratch:
+        shutil.rmtree(scratch, ignore_errors=True)
+    # Whatever else the worker has started in its group, and this process itself.
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def _wait_for_end(lifeline: int, host_pid: int) -> None:
+    """Return when the host is gone."""
+    waiting = select.poll()
+    waiting.register(lifeline, 0)
+    if sys.platform == "linux":
+        # A copy that the host has forked holds the pipe open; only this tells of the host itself.
+        try:
+            waiting.register(os.pidfd_open(host_pid), select.POLLIN)
+        except ProcessLookupError:
+            return
+        except OSError as error:
+            # An old kernel, or a sandbox that forbids it: the pipe alone has to do.
+            if error.errno not in (errno.ENOSYS, errno.EPERM):
+                raise
+    waiting.poll()

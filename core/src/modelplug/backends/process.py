@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import copy
 import queue
-import signal
 import subprocess
-import sys
 import threading
 import time
-from collections import deque
+from collections.abc import Callable
+from pathlib import Path
 from typing import IO, Any, Final
 
 from modelplug.backends.exits import explain_exit
-from modelplug.backends.frames import PROTOCOL_VERSION, ProtocolError, read_frame, write_frame
+from modelplug.backends.frames import PROTOCOL_VERSION, ProtocolError, encode_frame, read_frame
+from modelplug.backends.last_words import LastWords
+from modelplug.backends.spawn import spawn_worker
 from modelplug.backends.types import Deadlines
 from modelplug.backends.wire import error_from_wire
-from modelplug.errors import BackendError, ModelplugError, WorkerCrashedError, WorkerTimeoutError
+from modelplug.errors import BackendError, ModelplugError, UsageError, WorkerCrashedError, WorkerTimeoutError
 
 __all__ = ["Reply", "WorkerProcess"]
 
-STDERR_LINES: Final = 200
-STDERR_LINE_LENGTH: Final = 2000
 HEARTBEAT_SECONDS: Final = 60.0
+CANCEL_SECONDS: Final = 2.0
 
-# `-c` puts the current directory at the head of the path; a file there must not shadow a module.
-_BOOT: Final = (
-    "import sys; sys.path[:] = [p for p in sys.path if p]; "
-    "from modelplug.backends.worker import main; main(int(sys.argv[1]), int(sys.argv[2]))"
-)
-# Causes that the engine's own messages may explain; a prompt that is too long explains itself.
-_ENGINE_KNOWS_MORE: Final = frozenset({"exception", "out-of-memory", "crash", "start-failed"})
 _PHASE_WORDS: Final = {
     "start": "start",
     "load": "load the model",
@@ -57,47 +50,57 @@ class Reply:
 
 
 class WorkerProcess:
-    """A worker process and the threads that listen to it.
+    """A worker process and the threads that talk with it.
 
     Args:
         backend: The backend's name, for messages.
         deadlines: How long each phase may take.
+        scratch: A directory that must not outlive the worker.
 
     Raises:
         WorkerTimeoutError: It did not start in time.
         BackendError: It could not be started.
     """
 
-    def __init__(self, backend: str, deadlines: Deadlines) -> None:
+    def __init__(self, backend: str, deadlines: Deadlines, scratch: Path | None = None) -> None:
         self.backend = backend
         self.deadlines = deadlines
         self.last_beat = time.monotonic()
         self._lock = threading.Lock()
-        # Apart from the other, so that a worker that has stopped reading does not keep its answers from us.
-        self._write_lock = threading.Lock()
         self._replies: dict[int, Reply] = {}
         self._next_number = 0
         self._failure: ModelplugError | None = None
         self._closing = False
-        self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
+        self._released = False
+        self._guard_pid: int | None = None
+        # Written by a thread, so that neither a deadline nor Ctrl-C depends on the worker reading.
+        self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         hello = self._expect(0)
-        self._process, self._lifeline = _spawn(backend)
-        self._threads = [
-            threading.Thread(target=self._listen, name=f"{backend}-replies", daemon=True),
-            threading.Thread(target=self._drain, name=f"{backend}-stderr", daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        self.spawned = spawn_worker(backend, scratch)
+        self._process = self.spawned.process
+        self._listener = self._thread(self._listen, "replies")
+        assert self._process.stderr is not None
+        self._last_words = LastWords(self._process.stderr)
+        self._drainer = self._thread(self._last_words.drain, "stderr")
+        self._writer = self._thread(self._send_all, "requests")
         try:
             greeting = self.wait(hello, "start", deadlines.start)
-        except ModelplugError:
+            self._check(greeting)
+        except BaseException:
             self.kill()
             raise
+        self._guard_pid = greeting.get("guard")
+
+    def _thread(self, target: Callable[[], None], name: str) -> threading.Thread:
+        thread = threading.Thread(target=target, name=f"{self.backend}-{name}", daemon=True)
+        thread.start()
+        return thread
+
+    def _check(self, greeting: dict[str, Any]) -> None:
         if greeting.get("protocol") != PROTOCOL_VERSION:
-            self.kill()
             raise BackendError(
-                f"the worker of {backend} speaks another protocol",
-                backend=backend,
+                f"the worker of {self.backend} speaks another protocol",
+                backend=self.backend,
                 phase="start",
                 cause="start-failed",
                 why=f"it says {greeting.get('protocol')!r}, this program says {PROTOCOL_VERSION}",
@@ -112,11 +115,11 @@ class WorkerProcess:
     @property
     def alive(self) -> bool:
         """Whether it still runs and can be asked."""
-        return self._failure is None and self._process.poll() is None
+        return self._failure is None and self.spawned.ours and self._process.poll() is None
 
     def stderr_tail(self, lines: int = 30) -> str:
-        """The last lines the engine wrote to standard error or output."""
-        return "\n".join(list(self._stderr)[-lines:])
+        """The last lines the engine wrote to standard error or output, without control characters."""
+        return self._last_words.tail(lines)
 
     def resident_bytes(self) -> int:
         """Main memory used now by the worker and the processes it started, in bytes; 0 once it has ended."""
@@ -126,25 +129,46 @@ class WorkerProcess:
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(self.pid)
             for member in (process, *process.children(recursive=True)):
-                with contextlib.suppress(psutil.Error):
-                    total += int(member.memory_info().rss)
+                # The guard shares nearly all of its memory with the worker.
+                if member.pid != self._guard_pid:
+                    with contextlib.suppress(psutil.Error):
+                        total += int(member.memory_info().rss)
         return total
 
     # Asking -----------------------------------------------------------------------------------------
 
     def send(self, message: dict[str, Any]) -> Reply:
-        """Send a request; its answers come in the `Reply`, which `forget` ends."""
+        """Send a request; its answers come in the `Reply`, which `forget` ends.
+
+        Raises:
+            UsageError: It is longer than a message may be.
+            BackendError: This process is a forked copy of the one that loaded the model.
+        """
+        if not self.spawned.ours:
+            raise BackendError(
+                f"{self.backend} was loaded by another process",
+                backend=self.backend,
+                phase="generate",
+                cause="closed",
+                why="this process is a copy that was forked afterwards, and a worker serves one process",
+                advice="Load the model in the process that uses it.",
+            )
         with self._lock:
             self._next_number += 1
             number = self._next_number
+        try:
+            frame = encode_frame({**message, "id": number})
+        except ProtocolError as error:
+            raise UsageError(
+                "the request is too large", why=str(error), advice="Shorten the prompt."
+            ) from error
         reply = self._expect(number)
-        self._write({**message, "id": number})
+        self._outgoing.put(frame)
         return reply
 
     def cancel(self, number: int) -> None:
         """Ask the worker to stop one request."""
-        with contextlib.suppress(BackendError):
-            self._write({"op": "cancel", "id": number})
+        self._outgoing.put(encode_frame({"op": "cancel", "id": number}))
 
     def forget(self, reply: Reply) -> None:
         """Drop a reply that nobody waits for any more."""
@@ -168,7 +192,7 @@ class WorkerProcess:
             seconds: The deadline; None waits as long as the worker shows signs of life.
 
         Raises:
-            WorkerTimeoutError: The deadline passed; the worker has been killed.
+            WorkerTimeoutError: The deadline passed; the request, or else the worker, has been stopped.
             ModelplugError: The worker answered with an error, or died.
         """
         try:
@@ -176,10 +200,11 @@ class WorkerProcess:
         except queue.Empty:
             message = self._wait_patiently(reply, phase, seconds)
         if isinstance(message, ModelplugError):
-            raise message
+            raise _seen_in(phase, message)
         if message["op"] == "error":
             error = error_from_wire(message["error"])
-            if isinstance(error, BackendError) and error.cause in _ENGINE_KNOWS_MORE:
+            if isinstance(error, BackendError) and not error.stderr_tail:
+                self._last_words.settle()
                 error.stderr_tail = self.stderr_tail()
                 error.data["stderr_tail"] = error.stderr_tail
             raise error
@@ -192,31 +217,57 @@ class WorkerProcess:
         while True:
             waited = time.monotonic() - began
             if seconds is not None and waited >= seconds:
-                raise self._time_out(phase, seconds)
+                raise self._time_out(reply, phase, seconds)
             silence = time.monotonic() - max(self.last_beat, began)
             # Some engines hold the interpreter lock while they load; silence is no sign of death then.
             if phase != "load" and silence > HEARTBEAT_SECONDS:
-                raise self._time_out(phase, HEARTBEAT_SECONDS)
-            pause = 5.0 if seconds is None else min(5.0, seconds - waited)
+                raise self._time_out(reply, phase, HEARTBEAT_SECONDS)
+            pause = 1.0 if seconds is None else min(1.0, seconds - waited)
             with contextlib.suppress(queue.Empty):
                 return reply.messages.get(timeout=pause)
+            if self._process.poll() is not None:
+                # Dead, while somebody it started still holds its streams open; then nobody else will tell.
+                self._listener.join(timeout=1.0)
+                self._bury("")
 
-    def _time_out(self, phase: str, seconds: float) -> WorkerTimeoutError:
+    def _time_out(self, reply: Reply, phase: str, seconds: float) -> WorkerTimeoutError:
         silence = time.monotonic() - self.last_beat
-        error = WorkerTimeoutError(
-            f"{self.backend} did not {_PHASE_WORDS.get(phase, phase)} within {seconds:g} s and was stopped",
-            seconds=seconds,
-            backend=self.backend,
-            phase=phase,
-            why=f"its process showed no sign of life for {silence:.0f} s" if silence > 5 else "",
-            stderr_tail=self.stderr_tail(),
-            advice="Allow more time with --timeout SECONDS, or try another backend with --backend.",
-        )
+        responsive = phase not in ("start", "load") and silence < HEARTBEAT_SECONDS
+        # Other requests may be well: only if this one can't be stopped by itself must the worker go.
+        if responsive and self._stopped_alone(reply):
+            return self._timeout_error(phase, seconds, why="its process lives on for other requests")
+        gone = f"its process showed no sign of life for {silence:.0f} s" if silence > 5 else ""
+        error = self._timeout_error(phase, seconds, why=gone)
         self._fail(error)
         self.kill()
         return error
 
-    # Listening --------------------------------------------------------------------------------------
+    def _stopped_alone(self, reply: Reply) -> bool:
+        self.cancel(reply.number)
+        deadline = time.monotonic() + CANCEL_SECONDS
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                message = reply.messages.get(timeout=left)
+            except queue.Empty:
+                return False
+            if isinstance(message, ModelplugError):
+                return False
+            if message["op"] in ("result", "error"):
+                return True
+        return False
+
+    def _timeout_error(self, phase: str, seconds: float, *, why: str) -> WorkerTimeoutError:
+        return WorkerTimeoutError(
+            f"{self.backend} did not {_PHASE_WORDS.get(phase, phase)} within {seconds:g} s and was stopped",
+            seconds=seconds,
+            backend=self.backend,
+            phase=phase,
+            why=why,
+            stderr_tail=self.stderr_tail(),
+            advice="Allow more time with --timeout SECONDS, or try another backend with --backend.",
+        )
+
+    # Talking ----------------------------------------------------------------------------------------
 
     def _expect(self, number: int) -> Reply:
         reply = Reply(number)
@@ -227,23 +278,14 @@ class WorkerProcess:
                 self._replies[number] = reply
         return reply
 
-    def _write(self, message: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
-        try:
-            with self._write_lock:
-                write_frame(self._process.stdin, message)  # type: ignore[arg-type]
-        except (OSError, ValueError) as error:
-            # The listener knows why the worker has gone; wait for it to say so.
-            self._threads[0].join(timeout=6.0)
-            if self._failure is not None:
-                raise self._failure from error
-            raise BackendError(
-                f"{self.backend} has been closed",
-                backend=self.backend,
-                phase="generate",
-                cause="closed",
-                advice="Load the model again.",
-            ) from error
+    def _send_all(self) -> None:
+        stream = self._process.stdin
+        assert stream is not None
+        # A worker that has gone breaks the pipe; the listener knows why, and tells whoever waits.
+        with contextlib.suppress(OSError, ValueError):
+            while (frame := self._outgoing.get()) is not None:
+                stream.write(frame)
+                stream.flush()
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
@@ -254,43 +296,44 @@ class WorkerProcess:
                 self._dispatch(message)
         except (ProtocolError, OSError, ValueError) as error:
             trouble = str(error)
-        if not self._closing and self._failure is None:
-            self._fail(self._post_mortem(trouble))
+        self._bury(trouble)
 
     def _dispatch(self, message: dict[str, Any]) -> None:
         number = 0 if message["op"] == "hello" else message.get("id")
-        if number is None:
+        if not isinstance(number, int):
             return
         with self._lock:
             reply = self._replies.get(number)
         if reply is not None:
             reply.messages.put(message)
 
-    def _drain(self) -> None:
-        stream = self._process.stderr
-        assert stream is not None
-        # read1-like draining by line; a "line" without end is cut so that memory stays bounded.
-        while line := stream.readline(STDERR_LINE_LENGTH):
-            self._stderr.append(line.decode("utf-8", "replace").rstrip("\r\n"))
+    # Ending -----------------------------------------------------------------------------------------
 
-    def _post_mortem(self, trouble: str) -> ModelplugError:
+    def _bury(self, trouble: str) -> None:
+        """Find out how the worker ended, and tell everybody who waits for it."""
+        if self._closing or self._failure is not None:
+            return
         try:
-            status: int | None = self._process.wait(timeout=3.0)
+            # One that breaks the protocol may be very much alive.
+            status: int | None = self._process.wait(timeout=0.5 if trouble else 3.0)
         except subprocess.TimeoutExpired:
-            self.kill()
             status = None
-        self._threads[1].join(timeout=1.0)
+        self.spawned.end()
+        self._drainer.join(timeout=2.0)
         meaning = explain_exit(status)
-        return WorkerCrashedError(
-            f"{self.backend} {meaning.what}",
-            exit_status=status,
-            signal_name=meaning.signal_name,
-            backend=self.backend,
-            phase="load" if not self._next_number else "generate",
-            cause=meaning.cause,
-            stderr_tail=self.stderr_tail(),
-            why=trouble or "its process died; this program goes on",
-            advice=meaning.advice,
+        what = "sent something that is no answer, and was stopped" if trouble and not status else meaning.what
+        self._fail(
+            WorkerCrashedError(
+                f"{self.backend} {what}",
+                exit_status=status,
+                signal_name=meaning.signal_name,
+                backend=self.backend,
+                phase="generate",
+                cause="protocol" if trouble and not status else meaning.cause,
+                stderr_tail=self.stderr_tail(),
+                why=trouble or "its process died; this program goes on",
+                advice=meaning.advice,
+            )
         )
 
     def _fail(self, error: ModelplugError) -> None:
@@ -301,24 +344,23 @@ class WorkerProcess:
         for reply in waiting:
             reply.messages.put(self._failure)
 
-    # Ending -----------------------------------------------------------------------------------------
-
     def close(self) -> None:
         """End the worker: politely first, then by force; calling it again changes nothing."""
-        if self._closing:
+        if self._closing or not self.spawned.ours:
             return
-        self._closing = True
         if self.alive:
-            with contextlib.suppress(OSError, ValueError, BackendError):
-                self._write({"op": "close"})
+            self._closing = True
+            self._outgoing.put(encode_frame({"op": "close"}))
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=self.deadlines.close)
         self.kill()
 
     def kill(self) -> None:
         """End the worker and what it started by force, and release everything held for it."""
+        if self._released or not self.spawned.ours:
+            return
         self._closing = True
-        end_process_group(self._process)
+        self.spawned.end()
         self._fail(
             BackendError(
                 f"{self.backend} has been closed",
@@ -328,68 +370,28 @@ class WorkerProcess:
                 advice="Load the model again.",
             )
         )
-        for thread in self._threads:
+        self._outgoing.put(None)
+        streams = (self._process.stdin, self._process.stdout, self._process.stderr)
+        for thread, stream in zip((self._writer, self._listener, self._drainer), streams, strict=True):
             if thread is not threading.current_thread():
                 thread.join(timeout=5.0)
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-            _close(stream)
-        lifeline, self._lifeline = self._lifeline, -1
-        if lifeline >= 0:
-            os.close(lifeline)
+                _close(thread, stream)
+        self.spawned.release()
+        self._released = True
 
 
-def end_process_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill a worker together with the processes it started in its own group, and collect it."""
-    if os.name == "posix":
-        # The group may outlive its leader, so it is signalled even if the worker has ended by itself.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-    elif process.poll() is None:
-        process.kill()
-    process.wait()
-
-
-def _close(stream: IO[bytes] | None) -> None:
-    if stream is not None:
+def _close(thread: threading.Thread, stream: IO[bytes] | None) -> None:
+    # Closing waits for whoever reads; a process that escaped with the other end must not hold us too.
+    if stream is not None and not thread.is_alive():
         with contextlib.suppress(OSError):
             stream.close()
 
 
-def _spawn(backend: str) -> tuple[subprocess.Popen[bytes], int]:
-    if not sys.executable:
-        raise BackendError(
-            f"no worker can be started for {backend}",
-            backend=backend,
-            phase="start",
-            cause="start-failed",
-            why="this program does not say where its Python interpreter is (sys.executable is empty)",
-            advice='Load with isolation="inline".',
-        )
-    posix = os.name == "posix"
-    reading, writing = os.pipe() if posix else (-1, -1)
-    command = [sys.executable, "-c", _BOOT, str(reading), str(os.getpid())]
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=(reading,) if posix else (),
-            # A group of its own: Ctrl-C at the terminal reaches the host alone, and killing reaches all.
-            start_new_session=posix,
-        )
-    except OSError as error:
-        if posix:
-            os.close(writing)
-        raise BackendError(
-            f"the worker of {backend} could not be started",
-            backend=backend,
-            phase="start",
-            cause="start-failed",
-            why=str(error),
-            advice='Load with isolation="inline", or free processes and memory.',
-        ) from error
-    finally:
-        if posix:
-            os.close(reading)
-    return process, writing
+def _seen_in(phase: str, error: ModelplugError) -> ModelplugError:
+    """A copy of an error that everybody who waits gets, with the phase that this one waits in."""
+    seen = copy.copy(error)
+    seen.data = dict(error.data)
+    if isinstance(seen, WorkerCrashedError):
+        seen.phase = phase
+        seen.data["phase"] = phase
+    return seen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def request_to_wire(request: LoadRequest) -> dict[str, Any]:
     plain = attrs.asdict(request, recurse=False)
     plain["path"] = str(request.path)
     plain["scratch"] = str(request.scratch) if request.scratch else None
+    plain["settings"] = _pack(request.settings)
     plain["info"] = to_dict(request.info)
     plain["deadlines"] = attrs.asdict(request.deadlines)
     return plain
@@ -52,6 +54,7 @@ def request_from_wire(plain: dict[str, Any]) -> LoadRequest:
             **plain,
             "path": Path(plain["path"]),
             "scratch": Path(plain["scratch"]) if plain["scratch"] else None,
+            "settings": _unpack(plain["settings"]),
             "info": from_dict(plain["info"]),
             "deadlines": Deadlines(**plain["deadlines"]),
         }
@@ -130,43 +133,63 @@ def error_to_wire(error: BaseException, *, backend: str, phase: str) -> dict[str
     """Any exception as plain data; one that is not modelplug's own becomes a `BackendError`."""
     if not isinstance(error, errors.ModelplugError):
         error = _foreign(error, backend=backend, phase=phase)
-    state = {key: value for key, value in error.__dict__.items() if key not in _BASE_FIELDS}
-    return {
-        **error.to_dict(),
-        "state": {key: value for key, value in state.items() if _is_plain(value)},
-    }
+    # A plugin's own subclass arrives as the nearest class that the host is sure to know.
+    known = (kind.__name__ for kind in type(error).__mro__ if getattr(errors, kind.__name__, None) is kind)
+    return {"error": next(known), "state": _pack(error.__dict__)}
 
 
 def error_from_wire(plain: dict[str, Any]) -> errors.ModelplugError:
     """The error that `error_to_wire` described, of the same class where it is one of modelplug's own."""
-    kind = getattr(errors, plain["error"], errors.BackendError)
+    kind = getattr(errors, plain["error"]) if plain["error"] in errors.__all__ else errors.BackendError
     error: errors.ModelplugError = kind.__new__(kind)
-    error.args = (plain["what"],)
-    error.what, error.why, error.advice = plain["what"], plain["why"], plain["advice"]
-    known = {"error", "what", "why", "advice", "exit_code", "state"}
-    error.data = {key: value for key, value in plain.items() if key not in known}
-    error.__dict__.update(plain["state"])
+    error.__dict__.update(_unpack(plain["state"]))
+    error.args = (error.what,)
     return error
 
 
-_BASE_FIELDS = frozenset({"what", "why", "advice", "data"})
-
-
-def _is_plain(value: object) -> bool:
+def _pack(value: Any) -> Any:
+    """What JSON can't tell apart or can't hold is written as a one-element object with a `$` name."""
     if value is None or isinstance(value, (bool, int, float, str)):
-        return True
-    return isinstance(value, (list, tuple)) and all(_is_plain(item) for item in value)
+        return value
+    if isinstance(value, list):
+        return [_pack(item) for item in value]
+    if isinstance(value, (tuple, set, frozenset)):
+        return {"$tuple": [_pack(item) for item in value]}
+    if isinstance(value, Path):
+        return {"$path": str(value)}
+    if isinstance(value, Mapping):
+        return {"$map": [[_pack(key), _pack(item)] for key, item in value.items()]}
+    return str(value)
+
+
+def _unpack(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_unpack(item) for item in value]
+    if isinstance(value, dict):
+        ((kind, inner),) = value.items()
+        if kind == "$path":
+            return Path(inner)
+        if kind == "$tuple":
+            return tuple(_unpack(item) for item in inner)
+        return {_unpack(key): _unpack(item) for key, item in inner}
+    return value
 
 
 def _foreign(error: BaseException, *, backend: str, phase: str) -> errors.BackendError:
-    out_of_memory = isinstance(error, MemoryError)
+    out_of_memory = (
+        isinstance(error, MemoryError)
+        or "OutOfMemory" in type(error).__name__
+        or "out of memory" in str(error).lower()
+    )
     return errors.BackendError(
         f"{backend} failed while it was to {_PHASES.get(phase, phase)}",
         backend=backend,
         phase=phase,
         cause="out-of-memory" if out_of_memory else "exception",
         why=f"{type(error).__name__}: {error}" if str(error) else type(error).__name__,
-        advice="Run again with `modelplug --debug` to see the engine's own messages.",
+        advice="Use a smaller --context-size, fewer --gpu-layers or a more strongly quantised model."
+        if out_of_memory
+        else "Run again with `modelplug --debug` to see the engine's own messages.",
     )
 
 

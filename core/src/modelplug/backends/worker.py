@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from modelplug.backends.frames import PROTOCOL_VERSION, read_frame
-from modelplug.backends.lifeline import end_with_host
+from modelplug.backends.frames import PROTOCOL_VERSION, ProtocolError, read_frame
+from modelplug.backends.lifeline import end_with_host, start_guard
 from modelplug.backends.model import CancelToken, Message, Model
 from modelplug.backends.outbox import Outbox
 from modelplug.backends.wire import (
@@ -45,10 +45,12 @@ class Worker:
     Args:
         incoming: Frames from the host.
         outgoing: Frames to the host.
+        guard: Process id of the guard; None without one.
     """
 
-    def __init__(self, incoming: BinaryIO, outgoing: BinaryIO) -> None:
+    def __init__(self, incoming: BinaryIO, outgoing: BinaryIO, guard: int | None = None) -> None:
         self._incoming = incoming
+        self._guard = guard
         self._outbox = Outbox(outgoing)
         self._backend = ""
         self._model: Model | None = None
@@ -56,10 +58,12 @@ class Worker:
         self._cancels: dict[int, CancelToken] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
+        self._leaving = threading.Lock()
 
     def run(self) -> None:
         """Serve until the host says `close` or goes away."""
-        self._outbox.send({"op": "hello", "protocol": PROTOCOL_VERSION, "pid": os.getpid()})
+        hello = {"op": "hello", "protocol": PROTOCOL_VERSION, "pid": os.getpid(), "guard": self._guard}
+        self._outbox.send(hello)
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
         while (message := read_frame(self._incoming)) is not None:
             operation = message["op"]
@@ -81,6 +85,8 @@ class Worker:
         with whatever threads they still have, and at the latest after two seconds.
         """
         status = 0 if polite else 1
+        # Two threads may notice the end; the second waits here until the first has ended the process.
+        self._leaving.acquire()
         last_resort = threading.Timer(FAREWELL_SECONDS, os._exit, (status,))
         last_resort.daemon = True
         last_resort.start()
@@ -115,7 +121,7 @@ class Worker:
             self._scratch = request.scratch
             self._model = load_with_plugin(request, message["plugin"])
             answer = loaded_to_wire(self._model.capabilities, self._model.effective)
-        except Exception as error:  # noqa: BLE001  every failure of an engine becomes an answer
+        except BaseException as error:  # noqa: BLE001  every failure of an engine becomes an answer, sys.exit too
             self._fail(message["id"], error, "load")
         else:
             self._outbox.send({"op": "result", "id": message["id"], "value": answer})
@@ -125,7 +131,7 @@ class Worker:
         token = CancelToken()
         with self._lock:
             self._cancels[number] = token
-        handler = _HANDLERS[message["op"]]
+        handler = _HANDLERS.get(message["op"], _unknown)
         threading.Thread(
             target=self._serve, args=(handler, message, token), name=f"request-{number}", daemon=True
         ).start()
@@ -137,7 +143,7 @@ class Worker:
             handler(self._model, message, token, self._outbox)
         except BrokenPipeError:
             return  # the host has gone, and the main thread knows
-        except Exception as error:  # noqa: BLE001  every failure of an engine becomes an answer
+        except BaseException as error:  # noqa: BLE001  every failure of an engine becomes an answer, sys.exit too
             self._fail(number, error, _PHASE_OF.get(message["op"], message["op"]))
         finally:
             with self._lock:
@@ -217,6 +223,10 @@ def _stats(model: Model, message: dict[str, Any], _token: CancelToken, outbox: O
     outbox.send({"op": "result", "id": message["id"], "value": stats_to_wire(model.stats)})
 
 
+def _unknown(_model: Model, message: dict[str, Any], _token: CancelToken, _outbox: Outbox) -> None:
+    raise ProtocolError(f"there is no request {message['op']!r}")
+
+
 _HANDLERS: dict[str, _Handler] = {
     "generate": _generate,
     "tokenize": _tokenize,
@@ -227,13 +237,15 @@ _HANDLERS: dict[str, _Handler] = {
 _PHASE_OF = {"detokenize": "tokenize"}
 
 
-def main(lifeline: int, host_pid: int) -> None:
+def main(lifeline: int, host_pid: int, scratch: str) -> None:
     """Take over the standard descriptors and serve.
 
     Args:
         lifeline: Descriptor of the read end of the pipe that closes when the host dies; -1 for none.
         host_pid: The host's process id.
+        scratch: The directory that must not outlive this process; empty for none.
     """
+    guard = start_guard(lifeline, host_pid, scratch) if lifeline >= 0 else None
     incoming = os.fdopen(os.dup(0), "rb")
     outgoing = os.fdopen(os.dup(1), "wb", buffering=0)
     null = os.open(os.devnull, os.O_RDONLY)
@@ -243,7 +255,11 @@ def main(lifeline: int, host_pid: int) -> None:
     # Ctrl-C at a terminal is the host's to handle.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
-    worker = Worker(incoming, outgoing)
-    if lifeline >= 0:
-        end_with_host(lifeline, host_pid, worker.farewell)
-    worker.run()
+    worker = Worker(incoming, outgoing, guard)
+    if guard is not None:
+        end_with_host(host_pid, worker.farewell)
+    try:
+        worker.run()
+    except (ProtocolError, OSError) as error:
+        print(f"the connection to the host broke: {error}", file=sys.stderr)
+    worker.farewell()

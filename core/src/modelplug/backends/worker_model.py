@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import attrs
 
 from modelplug.backends.model import CancelToken, Chunk, GenerateParams, Message, Model, ModelStats
-from modelplug.backends.process import Reply, WorkerProcess, end_process_group
+from modelplug.backends.process import Reply, WorkerProcess
 from modelplug.backends.types import LoadRequest
 from modelplug.backends.wire import (
     chunk_from_wire,
@@ -19,6 +20,7 @@ from modelplug.backends.wire import (
     request_to_wire,
     stats_from_wire,
 )
+from modelplug.errors import BackendError, GenerationCancelledError
 
 __all__ = ["WorkerModel"]
 
@@ -38,19 +40,28 @@ class WorkerModel(Model):
     def __init__(self, request: LoadRequest, plugin: str, *, cancel: CancelToken | None = None) -> None:
         self.info = request.info
         self._request = request
-        self._process = WorkerProcess(request.backend, request.deadlines)
+        self._process = WorkerProcess(request.backend, request.deadlines, request.scratch)
         # For a host that ends without closing its models; the worker would also notice by itself.
-        self._last_resort = weakref.finalize(self, end_process_group, self._process._process)
-        if cancel is not None:
-            cancel.on_cancel(self._process.kill)
+        self._last_resort = weakref.finalize(self, self._process.spawned.end)
         message = {"op": "load", "plugin": plugin, "request": request_to_wire(request)}
+        loading = threading.Event()
+        loading.set()
+        if cancel is not None:
+            # The token may be set long after; by then it has nothing to stop.
+            cancel.on_cancel(lambda: self._process.kill() if loading.is_set() else None)
         try:
             answer = self._process.call(message, "load", request.deadlines.load)
-        except BaseException:
+        except BaseException as error:
             # Not politely: a worker that is still loading, or that Ctrl-C is to stop, would not listen.
             self._process.kill()
             self.close()
+            if cancel is not None and cancel.cancelled and isinstance(error, BackendError):
+                raise GenerationCancelledError(
+                    "loading was cancelled", backend=request.backend, phase="load"
+                ) from error
             raise
+        finally:
+            loading.clear()
         self.capabilities, self.effective = loaded_from_wire(answer)
 
     @property
