@@ -68,6 +68,7 @@ class LlamaCppModel(Model):
         self._tally = ModelStats()
         self._lock = threading.Lock()
         self._open: set[ServerConnection] = set()
+        self._await_loop()
         self.capabilities = Capabilities(
             chat=request.info.chat_template,
             embeddings=request.embeddings,
@@ -105,6 +106,12 @@ class LlamaCppModel(Model):
             batch_size=settings.batch_size or 2048,
             notes=tuple(notes),
         )
+
+    def _await_loop(self) -> None:
+        # The server is handed out before its loop runs, and one that is told to end before it has begun
+        # never ends. An answer that only the loop can give shows that it runs.
+        with self._connected() as connection:
+            connection.get("/slots")
 
     # Generating -------------------------------------------------------------------------------------
 

@@ -36,9 +36,17 @@ class ServerConnection:
         self._connection = http.client.HTTPConnection(address)
         self._headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
 
+    def get(self, path: str) -> Any:
+        """Ask for `path` and return the answer."""
+        self._connection.request("GET", path, headers=self._headers)
+        return self._answer()
+
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """Send `body` and return the answer."""
         self._connection.request("POST", path, json.dumps(body), self._headers)
+        return self._answer()
+
+    def _answer(self) -> Any:
         response = self._connection.getresponse()
         answer = json.loads(response.read())
         if response.status != 200:

@@ -1,0 +1,197 @@
+"""What is particular to the llama.cpp plugin; what every backend must do is in the conformance kit."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import modelplug
+import modelplug_llamacpp
+from modelplug import GenerateParams
+from modelplug.backends.types import LoadRequest
+from modelplug.errors import BackendError, ConfigError, ContextOverflowError
+from modelplug.formats import inspect
+from modelplug.testing.demo_weights import write_gguf
+from modelplug_llamacpp.engine import LlamaCppModel
+from modelplug_llamacpp.probe import device_id
+
+GREEDY = GenerateParams(max_tokens=16, temperature=0)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo model in F16."""
+    return write_gguf(tmp_path_factory.mktemp("weights"), "f16")
+
+
+def request_for(path: Path, **changes: Any) -> LoadRequest:
+    """A load request for `path`, as the core would make it."""
+    values: dict[str, Any] = {"context_size": 512, "threads": 2, **changes}
+    return LoadRequest(backend="llamacpp", path=path, info=inspect(path), **values)
+
+
+@pytest.fixture(scope="module")
+def model(weights: Path) -> Iterator[LlamaCppModel]:
+    """The demo model, loaded in this process."""
+    loaded = LlamaCppModel(request_for(weights))
+    yield loaded
+    loaded.close()
+
+
+def text_of(model: Any, prompt: Any, params: GenerateParams = GREEDY) -> str:
+    """The whole continuation."""
+    return "".join(chunk.text for chunk in model.generate(prompt, params))
+
+
+def test_another_backend_is_not_this_plugins_business(weights: Path) -> None:
+    """A request for another backend is answered with None."""
+    request = LoadRequest(backend="other", path=weights, info=inspect(weights))
+
+    assert modelplug_llamacpp.modelplug_load_model(request) is None
+
+
+def test_detection_does_not_import_the_engine() -> None:
+    """Detection and the settings class leave xllamacpp unimported."""
+    script = (
+        "import sys, modelplug_llamacpp as plugin\n"
+        "from modelplug.system import probe\n"
+        "plugin.modelplug_detect_backends(system=probe())\n"
+        "plugin.modelplug_backend_settings()\n"
+        "print('xllamacpp' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert result.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("CPU", None),
+        ("CUDA0", "cuda:0"),
+        ("CUDA11", "cuda:11"),
+        ("ROCm1", "rocm:1"),
+        ("Vulkan0", "vulkan:0"),
+        ("Metal", "metal:0"),
+        ("MTL0", "metal:0"),
+        ("BLAS", None),
+    ],
+)
+def test_engine_names_of_devices_become_device_ids(name: str, expected: str | None) -> None:
+    """The engine's name of a device is translated to the id that the system probe gives it."""
+    assert expected == device_id(name)
+
+
+def test_the_loopback_server_is_locked(model: LlamaCppModel) -> None:
+    """A request without the key is refused: other users of the machine can't use the model."""
+    connection = http.client.HTTPConnection(model._address)
+    connection.request(
+        "POST", "/completion", json.dumps({"prompt": "x"}), {"Content-Type": "application/json"}
+    )
+
+    assert connection.getresponse().status == 401
+    connection.close()
+
+
+def test_a_prompt_as_tokens_is_taken_as_it_is(model: LlamaCppModel) -> None:
+    """Token ids and the text they stand for are continued alike."""
+    assert text_of(model, "ROMEO:") == text_of(model, model.tokenize("ROMEO:"))
+
+
+def test_too_long_a_prompt_names_both_sizes(model: LlamaCppModel) -> None:
+    """A prompt longer than the context is refused with the number of tokens of both."""
+    with pytest.raises(ContextOverflowError) as caught:
+        text_of(model, "hello " * 600)
+
+    assert caught.value.context_size == 512
+    assert caught.value.prompt_tokens > 512
+
+
+def test_truncation_is_recorded(model: LlamaCppModel) -> None:
+    """A prompt that was cut at the caller's wish is a warning in the statistics."""
+    params = GenerateParams(max_tokens=4, temperature=0, overflow="truncate")
+    last = list(model.generate("hello " * 600, params))[-1]
+
+    assert last.stats is not None
+    assert "dropped" in last.stats.warnings[0]
+
+
+def test_a_bad_grammar_is_the_callers_mistake(model: LlamaCppModel) -> None:
+    """A grammar that does not parse is refused with the engine's reason, and the model goes on working."""
+    with pytest.raises(BackendError) as caught:
+        text_of(model, "x", GenerateParams(grammar="root ::= undefined-rule"))
+
+    assert caught.value.cause == "unsupported"
+    assert text_of(model, "ROMEO:")
+
+
+def test_a_grammar_forces_the_output(model: LlamaCppModel) -> None:
+    """The output follows the grammar."""
+    params = GenerateParams(grammar='root ::= "yes" | "no"', max_tokens=8)
+
+    assert text_of(model, "Well?", params) in ("yes", "no")
+
+
+def test_parallel_requests_share_the_context(weights: Path) -> None:
+    """With two parallel requests each has half of the context, and the difference is stated."""
+    loaded = LlamaCppModel(request_for(weights, settings={"parallel": 2}))
+    try:
+        assert loaded.effective.context_size == 256
+        assert "shared by 2 requests" in loaded.effective.notes[0]
+        assert loaded.capabilities.parallel_requests == 2
+    finally:
+        loaded.close()
+
+
+def test_layers_that_no_gpu_takes_are_reported(weights: Path) -> None:
+    """Asking for GPU layers where the engine has no GPU runs on the CPU and says so."""
+    loaded = LlamaCppModel(request_for(weights, gpu_layers=-1, device="cuda:0"))
+    try:
+        assert (loaded.effective.device, loaded.effective.gpu_layers) == ("cpu", 0)
+        assert "everything runs on the CPU" in loaded.effective.notes[0]
+    finally:
+        loaded.close()
+
+
+@pytest.mark.parametrize("kv_type", ["f32", "q8_0"])
+def test_settings_reach_the_engine(weights: Path, kv_type: str) -> None:
+    """The model loads and generates with each kind of cache and without mapping the file."""
+    loaded = LlamaCppModel(request_for(weights, settings={"kv_type": kv_type, "use_mmap": False}))
+    try:
+        assert text_of(loaded, "ROMEO:")
+    finally:
+        loaded.close()
+
+
+def test_a_wrong_setting_names_what_is_allowed(weights: Path) -> None:
+    """A value outside a setting's choices is an error with the choices in it."""
+    with pytest.raises(ConfigError, match="kv_type"):
+        LlamaCppModel(request_for(weights, settings={"kv_type": "q9"}))
+
+
+def test_embeddings_have_unit_length_and_the_models_width(weights: Path) -> None:
+    """Loaded for embeddings, each text gives one normalised vector, alike for alike texts."""
+    with modelplug.load(weights, backend="llamacpp", embeddings=True) as loaded:
+        first, second, again = loaded.embed(["good morrow", "a horse", "good morrow"])
+
+    assert len(first) == 128
+    assert pytest.approx(1.0, abs=1e-3) == sum(value * value for value in first)
+    assert pytest.approx(first, abs=1e-4) == again
+    assert first != pytest.approx(second, abs=1e-2)
+
+
+def test_a_closed_model_says_so(weights: Path) -> None:
+    """Using a model after closing it is an error with advice, and closing twice is none."""
+    loaded = LlamaCppModel(request_for(weights))
+    loaded.close()
+    loaded.close()
+
+    with pytest.raises(BackendError, match="closed"):
+        loaded.tokenize("x")
