@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from modelplug.backends.load import Loading, LoadOptions, load_first
+from modelplug.backends.cooldown import Cooldown
+from modelplug.backends.load import COOLDOWN_FILE, Loading, LoadOptions, load_first
 from modelplug.backends.loaded import LoadedModel
 from modelplug.backends.model import CancelToken, Chunk, GenerateParams, Message
 from modelplug.backends.types import Attempt, Deadlines, LoadPlan, LoadResult
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["GGUFModel", "default_params", "inspect", "load", "load_async", "recommend", "try_load"]
 
 FALLBACKS = ("never", "ask", "auto")
+ISOLATIONS = ("process", "inline")
 
 
 def inspect(model: str | os.PathLike[str], *, runtime: Runtime | None = None) -> ModelInfo:
@@ -189,6 +191,7 @@ def _load(
 
         runtime = NewRuntime()
     load_options = _options(options, backend, runtime)
+    defaults = params or default_params(runtime)
     wishes = Wishes.of(settings=settings, backend=backend, force=force)
     info = inspected(os.fspath(model), runtime)
     recommendation = BackendSelector(runtime).select(info, wishes)
@@ -198,7 +201,7 @@ def _load(
     if loading.engine is None:
         return result, _final_error(loading)
     log = _run_log(runtime, info, loading, result)
-    loaded = LoadedModel(loading.engine.model, log=log, defaults=params or default_params(runtime))
+    loaded = LoadedModel(loading.engine.model, log=log, defaults=defaults)
     result = attrs.evolve(result, model=loaded)
     loaded.load_result = result
     loaded.effective = result.effective or loaded.effective
@@ -216,11 +219,23 @@ def _options(given: dict[str, Any], backend: str | None, runtime: Runtime) -> Lo
             why="what happens after a failed attempt is one of three things",
             advice=f"Use one of {', '.join(FALLBACKS)}.",
         )
+    isolation = given["isolation"] or effective.get("isolation") or "process"
+    if isolation not in ISOLATIONS:
+        raise UsageError(
+            f"there is no isolation {isolation!r}",
+            why="an engine runs in a process of its own or inside the caller's",
+            advice=f"Use one of {', '.join(ISOLATIONS)}.",
+        )
+    timeout = given["timeout"]
+    if timeout is not None and not timeout > 0:
+        raise UsageError(
+            f"the timeout {timeout!r} is not a number of seconds above 0", advice="Leave it out."
+        )
     deadlines = given["deadlines"] or Deadlines(**(effective.get("deadlines") or {}))
-    if given["timeout"] is not None:
-        deadlines = attrs.evolve(deadlines, load=given["timeout"], first_token=given["timeout"])
+    if timeout is not None:
+        deadlines = attrs.evolve(deadlines, load=timeout, first_token=timeout)
     return LoadOptions(
-        isolation=given["isolation"] or effective.get("isolation") or "process",
+        isolation=isolation,
         fallback=fallback,
         deadlines=deadlines,
         embeddings=given["embeddings"],
@@ -246,7 +261,8 @@ def default_params(runtime: Runtime, **given: Any) -> GenerateParams:
 def _run_log(runtime: Runtime, info: ModelInfo, loading: Loading, result: LoadResult) -> Any:
     from modelplug.backends.records import RunLog
 
-    return RunLog(runtime.history, info, loading.plan, result)
+    cooldown = Cooldown(runtime.paths.cache / COOLDOWN_FILE)
+    return RunLog(runtime.history, info, loading.plan, result, cooldown)
 
 
 def _result(loading: Loading, requested: dict[str, Any]) -> LoadResult:

@@ -19,7 +19,7 @@ class Cooldown:
     """Remembers when an engine's process died on which model, across runs of the program.
 
     After three deaths within an hour the pair is left alone for ten seconds, and for twice as long after
-    each further one, up to five minutes. A successful load wipes the slate.
+    each further one, up to five minutes. A request that succeeds wipes the slate.
 
     Args:
         path: A JSON file in the cache directory. If it can't be read or written, nothing is remembered.
@@ -45,7 +45,7 @@ class Cooldown:
         table[_key(backend, fingerprint)] = crashes[-16:]
         self._write({key: times for key, times in table.items() if times[-1] > moment - MEMORY_SECONDS})
 
-    def loaded(self, backend: str, fingerprint: str) -> None:
+    def worked(self, backend: str, fingerprint: str) -> None:
         """Forget the pair's deaths, because it has just worked."""
         table = self._read()
         if table.pop(_key(backend, fingerprint), None) is not None:
@@ -59,7 +59,7 @@ class Cooldown:
     def _read(self) -> dict[str, list[float]]:
         try:
             table: Any = json.loads(self._path.read_text("utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         if not isinstance(table, dict):
             return {}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import tempfile
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,14 +86,16 @@ def _load_inline(request: LoadRequest, plugin: str) -> Model:
 
     try:
         return InlineModel(load_with_plugin(request, plugin), request)
-    except ModelplugError:
+    except BaseException as error:
+        if request.scratch is not None:
+            shutil.rmtree(request.scratch, ignore_errors=True)
+        # What the failed attempt still holds must be free before the next one begins.
+        traceback.clear_frames(error.__traceback__)
         gc.collect()
-        raise
-    except Exception as error:
+        if isinstance(error, ModelplugError) or not isinstance(error, (Exception, SystemExit)):
+            raise
         # The same translation as a worker's, so that both kinds of isolation raise the same errors.
         plain = error_to_wire(error, backend=request.backend, phase="load")
-        # What the failed attempt still holds must be free before the next one begins.
-        gc.collect()
         raise error_from_wire(plain) from error
 
 

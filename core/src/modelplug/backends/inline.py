@@ -65,7 +65,7 @@ class InlineModel(Model):
                 yield from self._inner.chat(messages, params, cancel=cancel)
         except ModelplugError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._translated(error, "generate") from error
 
     def tokenize(self, text: str, *, add_special: bool = True) -> list[int]:
@@ -74,7 +74,7 @@ class InlineModel(Model):
             return self._inner.tokenize(text, add_special=add_special)
         except ModelplugError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._translated(error, "tokenize") from error
 
     def detokenize(self, tokens: Sequence[int]) -> str:
@@ -83,7 +83,7 @@ class InlineModel(Model):
             return self._inner.detokenize(tokens)
         except ModelplugError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._translated(error, "tokenize") from error
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
@@ -92,7 +92,7 @@ class InlineModel(Model):
             return self._inner.embed(texts)
         except ModelplugError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._translated(error, "embed") from error
 
     @property
@@ -106,5 +106,5 @@ class InlineModel(Model):
         if self._request.scratch is not None:
             shutil.rmtree(self._request.scratch, ignore_errors=True)
 
-    def _translated(self, error: Exception, phase: str) -> ModelplugError:
+    def _translated(self, error: BaseException, phase: str) -> ModelplugError:
         return error_from_wire(error_to_wire(error, backend=self._request.backend, phase=phase))

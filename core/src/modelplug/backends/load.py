@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from modelplug.formats.model_info import ModelInfo
     from modelplug.runtime import Runtime
 
-__all__ = ["LoadOptions", "Loading", "load_first"]
+__all__ = ["COOLDOWN_FILE", "LoadOptions", "Loading", "load_first"]
+
+COOLDOWN_FILE = "cooldown.json"
+"""The file in the cache directory that remembers crashes."""
 
 # Causes after which the same engine may still work with fewer layers on the same device.
 _FEWER_LAYERS_MAY_HELP = frozenset({"out-of-memory", "crash", "exception", "killed", "timeout"})
@@ -96,7 +99,7 @@ def load_first(
         runtime: Its cache directory remembers crashes.
     """
     began = time.perf_counter()
-    cooldown = Cooldown(runtime.paths.cache / "cooldown.json")
+    cooldown = Cooldown(runtime.paths.cache / COOLDOWN_FILE)
     attempts: list[Attempt] = []
     waiting = list(plans)
     stopped = ""
@@ -163,7 +166,6 @@ def _attempt(
             cooldown.crashed(plan.backend, info.fingerprint)
         seconds = time.perf_counter() - began
         return None, Attempt(plan=plan, success=False, seconds=seconds, error=error)
-    cooldown.loaded(plan.backend, info.fingerprint)
     return engine, Attempt(plan=plan, success=True, seconds=time.perf_counter() - began)
 
 

@@ -19,7 +19,13 @@ from modelplug.backends.model import (
     ModelStats,
 )
 from modelplug.backends.streaming import check_demands, honoured_parameters
-from modelplug.errors import BackendError, CapabilityError
+from modelplug.errors import (
+    BackendError,
+    CapabilityError,
+    ModelplugError,
+    WorkerCrashedError,
+    WorkerTimeoutError,
+)
 
 if TYPE_CHECKING:
     from modelplug.backends.records import RunLog
@@ -86,6 +92,7 @@ class LoadedModel(Model):
         """Stream a continuation of `prompt`; checks the parameters before anything is sent."""
         engine = self.engine
         params, warnings = self._prepare(params)
+        prompt = well_formed(prompt) if isinstance(prompt, str) else prompt
         return self._measured(engine.generate(prompt, params, cancel=cancel), warnings)
 
     def chat(
@@ -99,6 +106,7 @@ class LoadedModel(Model):
         engine = self.engine
         self._need("chat", "the model has no chat template that this engine applies")
         params, warnings = self._prepare(params)
+        messages = [Message(message.role, well_formed(message.content)) for message in messages]
         return self._measured(engine.chat(messages, params, cancel=cancel), warnings)
 
     def complete(
@@ -113,11 +121,11 @@ class LoadedModel(Model):
 
     def tokenize(self, text: str, *, add_special: bool = True) -> list[int]:
         """The token ids of `text`."""
-        return self.engine.tokenize(text, add_special=add_special)
+        return self.engine.tokenize(well_formed(text), add_special=add_special)
 
     def detokenize(self, tokens: Sequence[int]) -> str:
         """The text of token ids."""
-        return self.engine.detokenize(tokens)
+        return well_formed(self.engine.detokenize(tokens))
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """One vector per text."""
@@ -125,7 +133,7 @@ class LoadedModel(Model):
         self._need(
             "embeddings", "the engine has none for this model, or it was loaded without embeddings=True"
         )
-        return engine.embed(texts)
+        return engine.embed([well_formed(text) for text in texts])
 
     @property
     def stats(self) -> ModelStats:
@@ -169,18 +177,36 @@ class LoadedModel(Model):
     def _measured(self, chunks: Iterator[Chunk], warnings: tuple[str, ...]) -> Iterator[Chunk]:
         began = time.perf_counter()
         first: float | None = None
-        for chunk in chunks:
-            if first is None:
-                first = time.perf_counter() - began
-            if chunk.finish_reason is None or chunk.stats is None:
-                yield chunk
-                continue
-            stats = attrs.evolve(
-                chunk.stats,
-                first_token_seconds=first,
-                total_seconds=time.perf_counter() - began,
-                warnings=warnings + chunk.stats.warnings,
-            )
-            if self._log is not None:
-                self._log.add(stats)
-            yield attrs.evolve(chunk, stats=stats)
+        try:
+            for chunk in chunks:
+                if first is None:
+                    first = time.perf_counter() - began
+                if not chunk.text.isascii():
+                    chunk = attrs.evolve(chunk, text=well_formed(chunk.text))
+                if chunk.finish_reason is None or chunk.stats is None:
+                    yield chunk
+                    continue
+                stats = attrs.evolve(
+                    chunk.stats,
+                    first_token_seconds=first,
+                    total_seconds=time.perf_counter() - began,
+                    warnings=warnings + chunk.stats.warnings,
+                )
+                if self._log is not None:
+                    self._log.add(stats)
+                yield attrs.evolve(chunk, stats=stats)
+        except ModelplugError as error:
+            if self._log is not None and isinstance(error, (WorkerCrashedError, WorkerTimeoutError)):
+                self._log.failed(error)
+            raise
+
+
+def well_formed(text: str) -> str:
+    """The text with U+FFFD for every half of a surrogate pair, which no encoding and few engines take."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text

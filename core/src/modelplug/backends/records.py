@@ -6,8 +6,10 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from modelplug.backends.cooldown import Cooldown
     from modelplug.backends.model import GenerationStats
     from modelplug.backends.types import LoadPlan, LoadResult
+    from modelplug.errors import ModelplugError
     from modelplug.formats.model_info import ModelInfo
     from modelplug.history import HistoryStore
 
@@ -27,22 +29,47 @@ class RunLog:
         info: The model.
         plan: What was loaded.
         result: How loading went.
+        cooldown: Told when the engine's process dies, and when a request has succeeded.
     """
 
-    def __init__(self, history: HistoryStore, info: ModelInfo, plan: LoadPlan, result: LoadResult) -> None:
+    def __init__(
+        self,
+        history: HistoryStore,
+        info: ModelInfo,
+        plan: LoadPlan,
+        result: LoadResult,
+        cooldown: Cooldown | None = None,
+    ) -> None:
         self._history = history
         self._info = info
         self._plan = plan
         self._result = result
+        self._cooldown = cooldown
         self._lock = threading.Lock()
-        self._waiting: list[tuple[str, GenerationStats]] = []
+        self._proven = False
+        self._waiting: list[tuple[str, GenerationStats | None, str]] = []
 
     def add(self, stats: GenerationStats) -> None:
         """Remember one finished request."""
+        self._keep(stats, "")
+        # Loading alone proves little: an engine may load a model well and die of its first token.
+        if not self._proven and self._cooldown is not None:
+            self._proven = True
+            self._cooldown.worked(self._plan.backend, self._info.fingerprint)
+
+    def failed(self, error: ModelplugError) -> None:
+        """Remember that the engine failed in the middle of a request."""
+        from modelplug.errors import WorkerCrashedError
+
+        self._keep(None, str(error))
+        if isinstance(error, WorkerCrashedError) and self._cooldown is not None:
+            self._cooldown.crashed(self._plan.backend, self._info.fingerprint)
+
+    def _keep(self, stats: GenerationStats | None, error: str) -> None:
         from modelplug.history.records import now
 
         with self._lock:
-            self._waiting.append((now(), stats))
+            self._waiting.append((now(), stats, error))
             full = len(self._waiting) >= BATCH
         if full:
             self.flush()
@@ -51,10 +78,10 @@ class RunLog:
         """Write what waits."""
         with self._lock:
             waiting, self._waiting = self._waiting, []
-        for moment, stats in waiting:
-            self._write(moment, stats)
+        for moment, stats, error in waiting:
+            self._write(moment, stats, error)
 
-    def _write(self, moment: str, stats: GenerationStats) -> None:
+    def _write(self, moment: str, stats: GenerationStats | None, error: str) -> None:
         from modelplug.history import RunRecord
 
         effective = self._result.effective
@@ -72,13 +99,13 @@ class RunLog:
                 load_seconds=self._result.load_time,
                 resident_bytes=self._result.resident_bytes,
                 device_bytes=self._result.device_bytes,
-                prompt_tokens=stats.prompt_tokens,
-                completion_tokens=stats.completion_tokens,
-                prompt_seconds=stats.prompt_seconds,
-                generate_seconds=stats.generate_seconds,
-                first_token_seconds=stats.first_token_seconds,
-                success=True,
-                error="",
+                prompt_tokens=stats.prompt_tokens if stats else 0,
+                completion_tokens=stats.completion_tokens if stats else 0,
+                prompt_seconds=stats.prompt_seconds if stats else None,
+                generate_seconds=stats.generate_seconds if stats else None,
+                first_token_seconds=stats.first_token_seconds if stats else None,
+                success=stats is not None,
+                error=error,
                 estimated_bytes=self._plan.needed,
             )
         )

@@ -49,7 +49,6 @@ class App:
     def echo_line(self, value: object) -> None:
         """Print `value` as JSON on one line and pass it on at once, for programs that read a stream."""
         click.echo(json.dumps(value, ensure_ascii=False, default=str))
-        sys.stdout.flush()
 
     def note(self, text: str) -> None:
         """Tell the user something beside the result, on standard error."""

@@ -199,10 +199,11 @@ def stream(
                     app.echo_line({"text": chunk.text, **({"tokens": chunk.tokens} if chunk.tokens else {})})
             else:
                 click.echo(chunk.text, nl=False)
-                sys.stdout.flush()
     except KeyboardInterrupt:
         cancel.cancel()
-        if not as_json:
+        if as_json:
+            app.echo_line({**_last_line(loaded, None), "finish_reason": "cancelled"})
+        else:
             click.echo()
         click.echo("interrupted", err=True)
         return EXIT_INTERRUPTED

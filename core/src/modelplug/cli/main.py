@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +18,8 @@ from modelplug.cli.lazy import LazyGroup
 from modelplug.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, ModelplugError
 
 __all__ = ["main", "program"]
+
+_OUT_OF_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
 VERBS = {
     "run": ("modelplug.cli.run:command", "Generate text with a model."),
@@ -28,8 +34,26 @@ VERBS = {
 }
 
 
+class ReaderGoneError(Exception):
+    """Whoever read our output has closed it, as `| head` does."""
+
+
 class Program(LazyGroup):
     """The built-in verbs, and after them those that plugins bring."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """As click does, but a reader that has gone is not turned into exit status 1."""
+        try:
+            return super().make_context(*args, **extra)
+        except BrokenPipeError as error:
+            raise ReaderGoneError from error
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does, but a reader that has gone is not turned into exit status 1."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderGoneError from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Built-in verbs first; then those of plugins."""
@@ -91,6 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
+    _prepare_streams()
     try:
         status: Any = program.main(args=arguments, prog_name="modelplug", standalone_mode=False)
     except click.exceptions.Exit as error:
@@ -101,16 +126,45 @@ def _run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has gone, as with `| head`. Nothing is wrong and nobody is listening;
-        # give the interpreter an output to flush at exit.
-        sys.stdout = open("/dev/null", "w") if sys.platform != "win32" else sys.__stderr__  # noqa: PTH123, SIM115
+    except (ReaderGoneError, BrokenPipeError):
+        # Nothing is wrong and nobody is listening.
+        _give_up_output()
         return EXIT_DONE
     except ModelplugError as error:
         return _expected(error, arguments, debug=debug)
+    except OSError as error:
+        if error.errno not in _OUT_OF_SPACE:
+            return _unexpected(error, debug=debug)
+        _give_up_output()
+        failure = ModelplugError(
+            "writing failed", why=error.strerror or str(error), advice="Free some space, then try again."
+        )
+        return _expected(failure, [], debug=debug)
     except Exception as error:  # noqa: BLE001  the last guard: whatever is not expected is a bug
         return _unexpected(error, debug=debug)
     return status if isinstance(status, int) else EXIT_DONE
+
+
+def _prepare_streams() -> None:
+    # A program can be started without any of the three; what is read and written then comes to nothing.
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: SIM115, PTH123  it lives as long as the program
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123
+    # Characters that the terminal can't show, and bytes that are no characters, must not end the program.
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _give_up_output() -> None:
+    """Leave nothing for the interpreter to write to standard output at its exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _expected(error: ModelplugError, arguments: list[str], *, debug: bool) -> int:
