@@ -2,9 +2,10 @@
 
     python tools/fuzz_inspect.py --count 100000 --seed 1
 
-Every case is a small valid model of some format with random damage. A case fails if inspection raises anything
-but a `ModelplugError`, takes over one second, or needs more than 64 MiB. The process's address space is limited, so
-that a larger allocation fails at once. Exit code 0 if no case failed, 1 otherwise; failing inputs are kept.
+Every case is a small valid model of some format with random damage. A case fails if inspection raises
+anything but a `ModelplugError`, takes over one second, or needs more than 64 MiB. The process's address space
+is limited, so that a larger allocation fails at once. Exit code 0 if no case failed, 1 otherwise; failing
+inputs are kept.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "core" / "src")]
 
 from core.tests.formats import format_samples  # noqa: E402
+
 from modelplug.errors import ModelplugError  # noqa: E402
 from modelplug.formats import inspect  # noqa: E402
 
@@ -228,7 +230,7 @@ def limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (now + MOST_MEMORY, resource.RLIM_INFINITY))
 
 
-def _stop(signum: int, frame: object) -> None:
+def _stop(_signal: int, _frame: object) -> None:
     raise TooSlowError
 
 

@@ -1,4 +1,4 @@
-"""Lets the tests of this directory import `core.tests.formats.format_samples` from wherever pytest is started."""
+"""Lets the tests of this directory import their samples from wherever pytest is started."""
 
 from __future__ import annotations
 

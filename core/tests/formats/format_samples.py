@@ -13,26 +13,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 = range(13)
-SCALARS = {
-    U8: "B",
-    I8: "b",
-    U16: "H",
-    I16: "h",
-    U32: "I",
-    I32: "i",
-    F32: "f",
-    BOOL: "?",
-    U64: "Q",
-    I64: "q",
-    F64: "d",
-}
+SCALARS = dict(zip((*range(8), 10, 11, 12), "BbHhIif?Qqd", strict=True))
 
 Entry = tuple[str, int, Any]
 TensorRow = tuple[str, tuple[int, ...], int, int]
 
 
 class GgufWriter:
-    """Writes GGUF of any version and byte order; nothing is checked, so that wrong files can be written too."""
+    """Writes GGUF of any version and byte order; nothing is checked, so that it can write wrong files too."""
 
     def __init__(self, version: int = 3, big_endian: bool = False, alignment: int = 32) -> None:
         self.version = version
@@ -41,9 +29,11 @@ class GgufWriter:
         self.wide = "Q" if version > 1 else "I"
 
     def pack(self, letter: str, *values: Any) -> bytes:
+        """Numbers in the file's byte order."""
         return struct.pack(self.order + letter, *values)
 
     def string(self, text: str | bytes) -> bytes:
+        """A length and the text's bytes."""
         data = text.encode() if isinstance(text, str) else text
         return self.pack(self.wide, len(data)) + data
 
@@ -58,13 +48,16 @@ class GgufWriter:
         return self.pack(SCALARS[kind], value)
 
     def entry(self, key: str | bytes, kind: int, value: Any) -> bytes:
+        """A metadata entry."""
         return self.string(key) + self.pack("I", kind) + self.value(kind, value)
 
     def tensor(self, name: str | bytes, shape: Sequence[int], kind: int, offset: int) -> bytes:
+        """A row of the tensor table."""
         dims = b"".join(self.pack(self.wide, length) for length in shape)
         return self.string(name) + self.pack("I", len(shape)) + dims + self.pack("IQ", kind, offset)
 
     def header(self, tensors: int, entries: int) -> bytes:
+        """Magic, version and counts."""
         return b"GGUF" + self.pack("I", self.version) + self.pack(self.wide * 2, tensors, entries)
 
     def file(
@@ -133,7 +126,16 @@ def llama_gguf(**sizes: Any) -> bytes:
 
 def every_type_gguf(version: int = 3, big_endian: bool = False) -> bytes:
     """A GGUF file with a value of every type, arrays of every type, and arrays in arrays."""
-    values = {U8: 7, I8: -7, U16: 700, I16: -700, U32: 70000, I32: -70000, F32: 0.5, BOOL: True}
+    values: dict[int, Any] = {
+        U8: 7,
+        I8: -7,
+        U16: 700,
+        I16: -700,
+        U32: 70000,
+        I32: -70000,
+        F32: 0.5,
+        BOOL: True,
+    }
     values |= {U64: 1 << 40, I64: -(1 << 40), F64: 0.25, STRING: "text \u00e9"}
     entries: list[Entry] = [("general.architecture", STRING, "llama")]
     entries += [(f"scalar.{kind}", kind, value) for kind, value in values.items()]
@@ -182,7 +184,9 @@ def raw_safetensors(header: bytes, data: bytes = b"") -> bytes:
 
 def llama_safetensors(layers: int = 2, width: int = 8, vocabulary: int = 16) -> bytes:
     """The weights of a small Llama model in safetensors."""
-    rows = {"model.embed_tokens.weight": ("F16", (vocabulary, width), bytes(2 * vocabulary * width))}
+    rows: dict[str, tuple[str, Sequence[int], bytes]] = {
+        "model.embed_tokens.weight": ("F16", (vocabulary, width), bytes(2 * vocabulary * width))
+    }
     for layer in range(layers):
         name = f"model.layers.{layer}.self_attn.q_proj.weight"
         rows[name] = ("F16", (width, width), bytes(2 * width * width))

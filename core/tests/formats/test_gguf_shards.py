@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-
 from core.tests.formats import format_samples as samples
+
 from modelplug.errors import ModelFileError, TruncatedModelError
 from modelplug.formats import inspect
 

@@ -1,4 +1,4 @@
-"""Every kind of damage to a GGUF file is refused by a message that names what is wrong, and at which offset."""
+"""Every kind of damage to a GGUF file is refused with what is wrong and at which offset."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import struct
 from typing import TYPE_CHECKING
 
 import pytest
-
 from core.tests.formats import format_samples as samples
+
 from modelplug.errors import ModelFileError, TruncatedModelError, UnsupportedFormatError
 from modelplug.formats import inspect
 
@@ -31,11 +31,13 @@ def refusal(content: bytes, tmp_path: Path) -> ModelFileError:
 
 
 def one_tensor(row: bytes, data: bytes = b"") -> bytes:
+    """A file with one row in its tensor table."""
     head = WRITER.header(1, 0) + row
     return head + bytes(-len(head) % 32) + data
 
 
 def one_entry(entry: bytes) -> bytes:
+    """A file with one metadata entry and nothing else."""
     return WRITER.header(0, 1) + entry
 
 

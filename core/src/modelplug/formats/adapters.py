@@ -10,7 +10,7 @@ from modelplug.formats.huggingface import read_json
 from modelplug.formats.model_info import ModelInfo
 from modelplug.formats.pytorch import read_pytorch
 from modelplug.formats.safetensors import read_safetensors
-from modelplug.formats.source import file_size
+from modelplug.formats.source import exists, file_size
 from modelplug.formats.weights import count_parameters, dominant_type, layer_sizes, type_bytes
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ def inspect_adapter(path: Path, directory: Path) -> ModelInfo:
     pickled = directory / "adapter_model.bin"
     tensors: tuple[Tensor, ...]
     warnings: tuple[str, ...] = ()
-    if weights.exists():
+    if exists(weights):
         tensors = read_safetensors(weights, builder).tensors
-    elif pickled.exists():
+    elif exists(pickled):
         weights = pickled
         checkpoint = read_pytorch(pickled)
         tensors, warnings = checkpoint.tensors, checkpoint.warnings

@@ -9,6 +9,7 @@ import attrs
 from modelplug.errors import ModelFileError, NotAModelError
 from modelplug.formats.gguf_shards import SHARD_NAME
 from modelplug.formats.inspection import inspect_file
+from modelplug.formats.source import is_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +69,7 @@ def inspect_directory(path: Path, extra: Callable[[Path], ModelInfo | None] | No
 def _snapshot(path: Path) -> Path:
     """The directory itself, or for a repository in the Hugging Face cache its current snapshot."""
     snapshots = path / "snapshots"
-    if not path.name.startswith("models--") or not snapshots.is_dir():
+    if not path.name.startswith("models--") or not is_directory(snapshots):
         return path
     reference = path / "refs" / "main"
     if reference.is_file() and reference.stat().st_size <= 256:

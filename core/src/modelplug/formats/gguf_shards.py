@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from modelplug.errors import ModelFileError
+from modelplug.formats.source import exists
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +33,7 @@ def shard_paths(path: Path) -> tuple[Path, ...]:
     paths = []
     for number in range(1, count + 1):
         shard = path.with_name(f"{match['stem']}-{number:05d}-of-{match['count']}{suffix}")
-        if not shard.exists():
+        if not exists(shard):
             raise ModelFileError(
                 f"shard {number} of {count} is missing: there is no {shard.name} beside {path.name}",
                 path=shard,

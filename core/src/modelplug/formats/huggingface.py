@@ -12,7 +12,7 @@ from modelplug.formats.fingerprint import FingerprintBuilder
 from modelplug.formats.model_info import ModelInfo
 from modelplug.formats.pytorch import read_pytorch
 from modelplug.formats.safetensors import read_safetensors
-from modelplug.formats.source import ByteSource, file_size
+from modelplug.formats.source import ByteSource, exists, file_size
 from modelplug.formats.weight_index import indexed_files
 from modelplug.formats.weights import (
     MAX_LAYERS,
@@ -81,9 +81,9 @@ def weight_files(directory: Path) -> tuple[str, list[Path]]:
         ("safetensors", "model.safetensors.index.json", "model.safetensors", "*.safetensors"),
         ("pytorch", "pytorch_model.bin.index.json", "pytorch_model.bin", "pytorch_model*.bin"),
     ):
-        if (directory / single).exists():
+        if exists(directory / single):
             return form, [directory / single]
-        if (directory / index).exists():
+        if exists(directory / index):
             return form, indexed_files(directory / index)
         found = sorted(path for path in directory.glob(pattern) if not path.name.startswith("adapter"))
         if found:
@@ -250,12 +250,12 @@ def _tokenizer(directory: Path) -> tuple[str | None, bool]:
         ("vocab.txt", "wordpiece"),
         ("tekken.json", "tekken"),
     ):
-        if (directory / name).exists():
+        if exists(directory / name):
             kind = meaning
             break
-    template = (directory / "chat_template.jinja").exists() or (directory / "chat_template.json").exists()
+    template = exists(directory / "chat_template.jinja") or exists(directory / "chat_template.json")
     settings = directory / "tokenizer_config.json"
-    if settings.is_file():
+    if exists(settings):
         # looked through, not parsed: it may hold thousands of added tokens
         with ByteSource(settings) as source:
             text = source.read_at(0, _MAX_TEXT)

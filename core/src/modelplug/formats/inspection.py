@@ -11,7 +11,7 @@ from modelplug.errors import ModelFileError
 from modelplug.formats.gguf_header import GGUF_MAGIC
 from modelplug.formats.gguf_model import inspect_gguf
 from modelplug.formats.not_a_model import refuse_partial_download, refuse_unknown
-from modelplug.formats.source import ByteSource
+from modelplug.formats.source import ByteSource, is_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ def inspect(
         ModelFileError: It is damaged; the error names what, and at which offset.
     """
     absolute = _absolute(path)
-    if absolute.is_dir():
+    if is_directory(absolute):
         from modelplug.formats.directories import inspect_directory
 
         return inspect_directory(absolute, extra)

@@ -170,21 +170,26 @@ def _skip_vocabulary(cursor: Cursor, count: int, scored: bool) -> None:
         cursor.skip(cursor.u32() + 4, "the vocabulary")
 
 
-def _walk_tensors(source: ByteSource, start: int, *, aligned: bool, old_blocks: bool) -> list[Tensor]:
-    """Follow the tensors, each a small header and its data, to the end of the file."""
+def _walk_tensors(
+    source: ByteSource, start: int, *, aligned: bool, old_blocks: bool, certain: bool = False
+) -> list[Tensor]:
+    """Follow the tensors, each a small header and its data, to the end of the file.
+
+    Once one tensor was right, or if the layout is `certain`, a file that ends too soon is cut off.
+    """
     tensors: list[Tensor] = []
     at = start
     while at < source.size:
         head = source.read_at(at, 512)
         if len(head) < 12 or len(tensors) >= _MAX_TENSORS:
-            raise _MismatchError(at + 12 if tensors else None)
+            raise _MismatchError(at + 12 if tensors or certain else None)
         dimensions, name_length, type_number = struct.unpack_from("<3I", head)
         known = GGML_TYPES.get(type_number)
         after = 12 + 4 * dimensions + name_length
         if not 1 <= dimensions <= 4 or not 1 <= name_length <= 256 or known is None:
             raise _MismatchError
         if len(head) < after:
-            raise _MismatchError(at + after)
+            raise _MismatchError(at + after if tensors or certain else None)
         shape = struct.unpack_from(f"<{dimensions}I", head, 12)
         name = head[after - name_length : after]
         if not name.isascii() or 0 in shape:
@@ -196,8 +201,7 @@ def _walk_tensors(source: ByteSource, start: int, *, aligned: bool, old_blocks: 
         at += after
         at += -at % 32 if aligned else 0
         if at + size > source.size:
-            # a layout that was right up to here is right: the file is cut off
-            raise _MismatchError(at + size if tensors else None)
+            raise _MismatchError(at + size if tensors or certain else None)
         tensors.append(Tensor(name.decode("ascii"), shape, known.name, elements, size))
         at += size
     return tensors
@@ -223,7 +227,7 @@ def _adapter(source: ByteSource, cursor: Cursor) -> _Layout:
     numbers = {"lora_r": cursor.u32(), "lora_alpha": cursor.u32()}
     start = cursor.position
     try:
-        tensors = _walk_tensors(source, start, aligned=True, old_blocks=False)
+        tensors = _walk_tensors(source, start, aligned=True, old_blocks=False, certain=True)
     except _MismatchError as mismatch:
         if mismatch.expected is not None:
             raise TruncatedModelError(

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from modelplug.errors import NotAModelError
+from modelplug.formats.source import exists
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +61,7 @@ def refuse_partial_download(path: Path) -> None:
             advice="Let the download finish, or start it again, and use the file without this ending.",
         )
     control = path.with_name(path.name + ".aria2")
-    if control.exists():
+    if exists(control):
         raise NotAModelError(
             f"{path.name} is an unfinished download",
             path=path,

@@ -11,10 +11,11 @@ import attrs
 from modelplug.errors import ModelFileError, TruncatedModelError
 from modelplug.formats.fingerprint import FingerprintBuilder
 from modelplug.formats.model_info import ModelInfo
-from modelplug.formats.source import ByteSource
+from modelplug.formats.source import ByteSource, exists
 from modelplug.formats.weights import Tensor, count_parameters, dominant_type, layer_sizes, type_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from typing import NoReturn, TypeGuard
 
@@ -22,6 +23,7 @@ __all__ = ["DTYPE_BITS", "SafetensorsFile", "inspect_safetensors", "read_safeten
 
 MAX_HEADER: Final = 16 << 20
 MAX_TENSORS: Final = 1 << 16
+_MAX_METADATA: Final = 128
 _MAX_METADATA_VALUE: Final = 1 << 16
 
 DTYPE_BITS: Final[dict[str, int]] = {
@@ -50,13 +52,16 @@ DTYPE_BITS: Final[dict[str, int]] = {
 }
 """Bits of one element of every type the format knows."""
 
-# The header is read with regular expressions, entry by entry: a JSON parser would build the whole of a
-# hostile header, which takes up to thirty times its size.
-_STRING: Final = rb'"(?:[^"\\\x00-\x1f]|\\.)*"'
-_KEY: Final = re.compile(rb"\s*(" + _STRING + rb")\s*:\s*")
+# The header is walked entry by entry: a JSON parser would build the whole of a hostile header, which takes up
+# to thirty times its size, and a regular expression for texts keeps a stack as deep as they are long.
+_SPACE: Final = re.compile(rb"\s*")
+_COLON: Final = re.compile(rb"\s*:\s*")
+_CLOSED: Final = re.compile(rb"\s*\}")
 _ENTRY: Final = re.compile(rb"\{[^{}]{1,2048}\}")
-_TEXT: Final = re.compile(_STRING)
 _NEXT: Final = re.compile(rb"\s*([,}])")
+_LONGEST_KEY: Final = 4096
+_MAX_QUOTES: Final = 1 << 20
+_MAX_BACKSLASHES: Final = 64
 
 
 @attrs.frozen(kw_only=True)
@@ -92,7 +97,7 @@ def inspect_safetensors(path: Path) -> ModelInfo:
     builder = FingerprintBuilder()
     file = read_safetensors(path, builder)
     warnings: tuple[str, ...] = ()
-    if path.with_name("config.json").exists():
+    if exists(path.with_name("config.json")):
         warnings = (f"this is the weight file of a model directory; give the directory: {path.parent}",)
     adapter = any(".lora_" in tensor.name for tensor in file.tensors)
     return ModelInfo(
@@ -156,63 +161,88 @@ class _Header:
         self.spans: list[tuple[int, int, str]] = []
         self.tensors: list[Tensor] = []
         self.names: set[str] = set()
+        self.quotes_left = _MAX_QUOTES
 
     def parse(self) -> tuple[list[Tensor], dict[str, str], int]:
         """All tensors, the metadata, and where the last tensor's data ends."""
-        text = self.text.rstrip(b" \t\r\n")
-        if not text.startswith(b"{"):
+        if self.text[:1] != b"{":
             self.bad("its header is not a JSON object", 0)
-        at = 1
-        closed = bool(re.compile(rb"\s*\}$").match(text, 1))
-        while not closed:
-            key = _KEY.match(text, at)
-            if key is None:
-                self.bad("its header is not the JSON this format uses", at)
-            name = self.string(key[1], at)
-            if name in self.names:
-                self.bad(f"{name!r} occurs twice", at)
-            self.names.add(name)
-            at = self.metadata_entry(key.end()) if name == "__metadata__" else self.tensor(name, key.end())
-            separator = _NEXT.match(text, at)
-            if separator is None:
-                self.bad("its header is not the JSON this format uses", at)
-            at = separator.end()
-            closed = separator[1] == b"}"
-            if closed and at != len(text):
-                self.bad("its header goes on after its end", at)
+        at = self.members(1, self.member)
+        rest = self.text[at:].strip(b" \t\r\n")
+        if rest:
+            self.bad("its header goes on after its end", at)
         return self.tensors, self.metadata, self.check_order()
 
     def bad(self, what: str, at: int) -> NoReturn:
         """Raise for something at an offset within the header."""
         _bad(self.path, what, 8 + at)
 
-    def string(self, raw: bytes, at: int) -> str:
-        """A JSON string, decoded."""
+    def members(self, at: int, member: Callable[[str, int], int]) -> int:
+        """Walk the members of an object from behind its brace; return where it ends."""
+        closed = _CLOSED.match(self.text, at)
+        while closed is None:
+            name, at = self.key(at)
+            at = member(name, at)
+            separator = _NEXT.match(self.text, at)
+            if separator is None:
+                self.bad("its header is not the JSON this format uses", at)
+            at = separator.end()
+            if separator[1] == b"}":
+                return at
+        return closed.end()
+
+    def key(self, at: int) -> tuple[str, int]:
+        """A key and where its value begins."""
+        space = _SPACE.match(self.text, at)
+        at = space.end() if space else at
+        end = self.string_end(at)
+        colon = _COLON.match(self.text, end)
+        if colon is None or end - at > _LONGEST_KEY:
+            self.bad("its header is not the JSON this format uses", at)
+        return self.string(at, end), colon.end()
+
+    def string_end(self, at: int) -> int:
+        """Where the text that begins at `at` ends: behind the first quote that no backslash escapes."""
+        quote = at if self.text[at : at + 1] == b'"' else -1
+        while True:
+            quote = self.text.find(b'"', quote + 1) if quote >= 0 else -1
+            if quote < 0:
+                self.bad("its header is not the JSON this format uses", at)
+            self.quotes_left -= 1
+            before = self.text[max(at + 1, quote - _MAX_BACKSLASHES) : quote]
+            backslashes = len(before) - len(before.rstrip(b"\\"))
+            if backslashes == _MAX_BACKSLASHES or self.quotes_left < 0:
+                self.bad("a text in its header consists of escapes", at)
+            if backslashes % 2 == 0:
+                return quote + 1
+
+    def string(self, at: int, end: int) -> str:
+        """The text between two offsets, decoded."""
         try:
-            value = json.loads(raw)
+            value = json.loads(self.text[at:end])
         except ValueError as error:
             self.bad(f"a text in its header can't be decoded ({error})", at)
         return str(value)
 
-    def metadata_entry(self, at: int) -> int:
-        """Read the flat object of texts under `__metadata__`; return where it ends."""
+    def member(self, name: str, at: int) -> int:
+        """Read one entry of the header; return where it ends."""
+        if name in self.names:
+            self.bad(f"{name!r} occurs twice", at)
+        self.names.add(name)
+        if name != "__metadata__":
+            return self.tensor(name, at)
         if self.text[at : at + 1] != b"{":
             self.bad("`__metadata__` is not an object", at)
-        at += 1
-        empty = re.compile(rb"\s*\}").match(self.text, at)
-        if empty:
-            return empty.end()
-        while True:
-            key = _KEY.match(self.text, at)
-            value = _TEXT.match(self.text, key.end()) if key else None
-            separator = _NEXT.match(self.text, value.end()) if value else None
-            if key is None or value is None or separator is None:
-                self.bad("`__metadata__` is not an object of texts", at)
-            if len(value[0]) <= _MAX_METADATA_VALUE and len(self.metadata) < 1024:
-                self.metadata[self.string(key[1], at)] = self.string(value[0], at)
-            at = separator.end()
-            if separator[1] == b"}":
-                return at
+        return self.members(at + 1, self.metadata_entry)
+
+    def metadata_entry(self, name: str, at: int) -> int:
+        """Read one text of the metadata; return where it ends."""
+        if self.text[at : at + 1] != b'"':
+            self.bad("`__metadata__` is not an object of texts", at)
+        end = self.string_end(at)
+        if end - at <= _MAX_METADATA_VALUE and len(self.metadata) < _MAX_METADATA:
+            self.metadata[name] = self.string(at, end)
+        return end
 
     def tensor(self, name: str, at: int) -> int:
         """Read one tensor's entry; return where it ends."""

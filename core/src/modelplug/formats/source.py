@@ -6,6 +6,7 @@ process with SIGBUS. Windows of at most 4 MiB also keep memory use independent o
 
 from __future__ import annotations
 
+import os
 import stat
 import struct
 from typing import TYPE_CHECKING, Final
@@ -18,11 +19,21 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import BinaryIO, NoReturn
 
-__all__ = ["ByteSource", "Cursor", "file_size"]
+__all__ = ["ByteSource", "Cursor", "exists", "file_size", "is_directory"]
 
 _FIRST_WINDOW: Final = 256 * 1024
 _LARGEST_WINDOW: Final = 4 * 1024 * 1024
 _ABSURD_LENGTH: Final = 1 << 31
+
+
+def exists(path: Path) -> bool:
+    """Whether there is something at `path`; False too where the system rejects the path or denies to look."""
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists() raises for a name that is too long
+
+
+def is_directory(path: Path) -> bool:
+    """Whether `path` is a directory; False too where the system rejects the path or denies to look."""
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir() raises for a name that is too long
 
 
 def file_size(path: Path) -> int:

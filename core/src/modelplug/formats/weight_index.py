@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from modelplug.errors import ModelFileError
-from modelplug.formats.source import ByteSource, file_size
+from modelplug.formats.source import ByteSource, exists, file_size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +50,7 @@ def indexed_files(index: Path) -> list[Path]:
         if "/" in name or "\\" in name or name.startswith("."):
             _bad(index, f"it names {name!r}, which is not a plain file name")
         file = index.with_name(name)
-        if not file.exists():
+        if not exists(file):
             raise ModelFileError(
                 f"{name} is missing: {index.name} names {len(names)} files, and this one is not there",
                 path=file,
