@@ -80,9 +80,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types, strictly."""
-    install(session, "mypy", CORE, "nox", "pytest", "hypothesis", *PLUGINS[:1], "--no-deps")
-    install(session, "attrs", "cattrs", "click", "pluggy", "structlog", "rich", "packaging", "platformdirs")
-    install(session, "filelock", "importlib-metadata", "psutil", "types-psutil", "pytest")
+    install(session, "mypy", "nox", "pytest", "hypothesis", "types-psutil", CORE)
     paths = ":" if sys.platform != "win32" else ";"
     sources = paths.join(str(path) for path in [ROOT / "core/src", *sorted(ROOT.glob("plugins/*/src"))])
     session.run(

@@ -19,6 +19,7 @@ from modelplug.backends.types import LoadRequest
 from modelplug.errors import BackendError, ConfigError, ContextOverflowError
 from modelplug.formats import inspect
 from modelplug.testing.demo_weights import write_gguf
+from modelplug_llamacpp.binary import knows_architecture
 from modelplug_llamacpp.engine import LlamaCppModel
 from modelplug_llamacpp.probe import device_id
 
@@ -195,3 +196,23 @@ def test_a_closed_model_says_so(weights: Path) -> None:
 
     with pytest.raises(BackendError, match="closed"):
         loaded.tokenize("x")
+
+
+@pytest.mark.parametrize(
+    ("name", "known"), [("llama", True), ("qwen3", True), ("no-such-architecture", False)]
+)
+def test_the_library_tells_which_architectures_it_can_know(name: str, known: bool) -> None:
+    """An architecture is known if its name stands in the library."""
+    assert knows_architecture(name) is known
+
+
+def test_an_unknown_architecture_is_named(weights: Path, tmp_path: Path) -> None:
+    """A model of an architecture that llama.cpp does not know is refused with that reason."""
+    strange = tmp_path / "strange.gguf"
+    # The same length, so that nothing else in the file moves.
+    strange.write_bytes(weights.read_bytes().replace(b"llama", b"lhama"))
+
+    with pytest.raises(BackendError, match="does not know the architecture 'lhama'") as caught:
+        LlamaCppModel(request_for(strange))
+
+    assert caught.value.cause == "unsupported"

@@ -26,6 +26,7 @@ from modelplug.backends.model import (
 from modelplug.backends.streaming import check_demands, fit_prompt
 from modelplug.backends.types import LoadRequest
 from modelplug.errors import BackendError, CapabilityError
+from modelplug_llamacpp.binary import knows_architecture
 from modelplug_llamacpp.completion import completion_body, last_chunk, logprobs_of, refusal
 from modelplug_llamacpp.http import ServerConnection, ServerRefusedError
 from modelplug_llamacpp.parameters import context_per_request, native_parameters
@@ -35,6 +36,27 @@ from modelplug_llamacpp.settings import LlamaCppSettings
 __all__ = ["LlamaCppModel"]
 
 NAME = "llamacpp"
+
+
+def load_failure(request: LoadRequest, error: Exception) -> BackendError:
+    """What llama.cpp's refusal means; its own exception is always the same."""
+    architecture = request.info.architecture
+    if architecture is not None and not knows_architecture(architecture):
+        return BackendError(
+            f"this version of llama.cpp does not know the architecture {architecture!r}",
+            backend=NAME,
+            phase="load",
+            cause="unsupported",
+            why=f"the name stands nowhere in xllamacpp {importlib.metadata.version('xllamacpp')}",
+            advice="Update xllamacpp, or use another backend.",
+        )
+    return BackendError(
+        "llama.cpp could not load the model",
+        backend=NAME,
+        phase="load",
+        why=str(error),
+        advice="The engine's last words say why; `modelplug inspect` shows what the file is.",
+    )
 
 
 class LlamaCppModel(Model):
@@ -56,13 +78,7 @@ class LlamaCppModel(Model):
         try:
             self._server: Any = xllamacpp.Server(params)
         except Exception as error:
-            raise BackendError(
-                "llama.cpp could not load the model",
-                backend=NAME,
-                phase="load",
-                why=str(error),
-                advice="The engine's last words say why; `modelplug inspect` shows what the file is.",
-            ) from error
+            raise load_failure(request, error) from error
         self._address: str = self._server.listening_address.partition("//")[2]
         self._context_size = context_per_request(request, settings)
         self._tally = ModelStats()
