@@ -88,7 +88,6 @@ class Context:
         # Windows and recurrent states have forgotten what came before.
         if not layers or any(type(layer).__name__ != "DynamicLayer" for layer in layers):
             return False
-        parameter = next(iter(inspect.signature(self._state.crop).parameters), "")
-        # The argument's meaning changed between versions; a negative length meant the same in older ones.
-        self._state.crop(surplus if parameter == "tokens_to_remove" else length)
+        # A negative number is how many to remove; what a positive one means differs between versions.
+        self._state.crop(-surplus)
         return bool(self._state.get_seq_length() == length)

@@ -175,6 +175,29 @@ def load(request: LoadRequest, settings: TransformersSettings) -> Loaded:
     Raises:
         BackendError: It can't be loaded.
     """
+    with _compiler_cache_in(request.scratch):
+        return _load(request, settings)
+
+
+@contextmanager
+def _compiler_cache_in(scratch: Path | None) -> Iterator[None]:
+    """Have torch's compiler, which is imported but not used, make its cache where it will be removed.
+
+    Importing it makes a directory among the temporary files and sets an environment variable.
+    """
+    name = "TORCHINDUCTOR_CACHE_DIR"
+    if "torch._dynamo" in sys.modules or name in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="modelplug-", dir=scratch) as folder:
+        os.environ[name] = folder
+        try:
+            yield
+        finally:
+            os.environ.pop(name, None)
+
+
+def _load(request: LoadRequest, settings: TransformersSettings) -> Loaded:
     torch, transformers = import_engine()
     info = request.info
     _check_architecture(info, settings)

@@ -36,6 +36,10 @@ class Sampler:
             logits: One number per token of the vocabulary, in 32 bits, on the CPU; may be changed.
             recent: The tokens that the repeat penalty is for.
         """
+        with self._torch.inference_mode():
+            return self._choose(logits, recent)
+
+    def _choose(self, logits: Any, recent: Sequence[int]) -> int:
         torch, params = self._torch, self._params
         if params.repeat_penalty != 1.0 and recent:
             seen = torch.tensor(sorted(set(recent)))
