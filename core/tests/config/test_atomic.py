@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from modelplug import atomic
 from modelplug.atomic import write_atomically
 
 posix = pytest.mark.skipif(os.name == "nt", reason="permission bits and signals of POSIX")
@@ -71,7 +70,7 @@ def test_a_failure_at_any_step_leaves_the_old_file_and_no_remains(
     def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    owner: object = {"fsync": atomic.os, "replace": Path, "chmod": Path}[step]
+    owner: object = {"fsync": os, "replace": Path, "chmod": Path}[step]
     monkeypatch.setattr(owner, step, fail)
     with pytest.raises(OSError, match="No space left"):
         write_atomically(target, "new" * 1000)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 import pytest
@@ -13,7 +13,11 @@ from hypothesis import strategies as st
 from modelplug.backends.types import BackendSettings
 from modelplug.config import ConfigManager
 from modelplug.errors import ConfigError
-from modelplug.paths import Paths
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from modelplug.paths import Paths
 
 
 @attrs.frozen(kw_only=True)
@@ -66,9 +70,15 @@ def test_the_calls_of_the_guide_work_as_printed(home: Path) -> None:
 
 def test_each_source_overrides_the_one_below_it_and_is_named(paths: Paths) -> None:
     """Defaults, file, environment, command line: each value says where it comes from."""
-    file = write(paths, '{\n "version": 1,\n "isolation": "inline",\n "deadlines": {"load": 5, "start": 6}\n}')
-    config = manager(paths, MODELPLUG_DEADLINES__LOAD="7").with_overrides({"deadlines.start": 8, "seed": None})
-    assert config.settings.deadlines == attrs.evolve(config.settings.deadlines, load=7.0, start=8.0, close=5.0)
+    file = write(
+        paths, '{\n "version": 1,\n "isolation": "inline",\n "deadlines": {"load": 5, "start": 6}\n}'
+    )
+    config = manager(paths, MODELPLUG_DEADLINES__LOAD="7").with_overrides(
+        {"deadlines.start": 8, "seed": None}
+    )
+    assert config.settings.deadlines == attrs.evolve(
+        config.settings.deadlines, load=7.0, start=8.0, close=5.0
+    )
     origins = {".".join(path): str(origin) for path, _, origin in config.items()}
     assert origins["isolation"] == f"{file}:3"
     assert origins["deadlines.load"] == "environment MODELPLUG_DEADLINES__LOAD"
@@ -143,7 +153,9 @@ def test_the_two_names_of_the_fallback_policy_agree(
 def test_a_backends_section_arrives_as_its_class_with_overrides_applied(paths: Paths) -> None:
     """File, environment and command line meet in one validated object."""
     write(paths, '{"backends": {"my-engine": {"gpu_layers": 1, "threads": 2, "unheard_of": 3}}}')
-    config = manager(paths, MODELPLUG_BACKENDS__MY_ENGINE__THREADS="4", MODELPLUG_BACKENDS__MY_ENGINE__USE_MMAP="no")
+    config = manager(
+        paths, MODELPLUG_BACKENDS__MY_ENGINE__THREADS="4", MODELPLUG_BACKENDS__MY_ENGINE__USE_MMAP="no"
+    )
     config = config.with_overrides({"backends.my-engine.arguments": ["-v"]})
     found = config.backend_settings("my-engine", EngineSettings)
     assert found == EngineSettings(gpu_layers=1, threads=4, use_mmap=False, arguments=("-v",))
@@ -258,7 +270,9 @@ def test_a_file_in_utf_16_is_read_and_stays_one(paths: Paths) -> None:
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["isolation", "model_path", "deadlines.load", "backends.engine.threads", "backends.x.y"]),
+            st.sampled_from(
+                ["isolation", "model_path", "deadlines.load", "backends.engine.threads", "backends.x.y"]
+            ),
             st.booleans(),
         ),
         max_size=8,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 import pytest
@@ -14,7 +15,9 @@ from modelplug.config.presets import PRESETS
 from modelplug.config.structure import find_problems, structure_settings
 from modelplug.config.template import field_comments, template
 from modelplug.errors import UsageError
-from modelplug.paths import Paths
+
+if TYPE_CHECKING:
+    from modelplug.paths import Paths
 
 
 @attrs.frozen(kw_only=True)
@@ -38,7 +41,7 @@ class EngineSettings(BackendSettings):
 @pytest.mark.parametrize("name", [None, *PRESETS])
 def test_every_template_parses_back_to_valid_settings(name: str | None) -> None:
     """What `config template` prints can be used as it is."""
-    classes = {backend: EngineSettings for backend in ("llamacpp", "llamafile", "ctransformers", "transformers")}
+    classes = dict.fromkeys(("llamacpp", "llamafile", "ctransformers", "transformers"), EngineSettings)
     text = template(name, classes)
     assert "//" in text
     document = Document.from_text(Path("config.json"), text)

@@ -10,15 +10,19 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from modelplug.config import ConfigManager, store
 from modelplug.config.document import Document
 from modelplug.errors import ConfigError
-from modelplug.paths import Paths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from modelplug.paths import Paths
 
 posix = pytest.mark.skipif(os.name == "nt", reason="limits, users and signals of POSIX")
 
@@ -216,7 +220,9 @@ def open_folder() -> Iterator[Path]:
 
 @posix
 @pytest.mark.parametrize("has_file", [True, False])
-def test_a_read_only_home_can_be_read_and_is_a_clear_error_to_write(open_folder: Path, has_file: bool) -> None:
+def test_a_read_only_home_can_be_read_and_is_a_clear_error_to_write(
+    open_folder: Path, has_file: bool
+) -> None:
     """Reading works and leaves no trace; writing says what to do; nothing is lost."""
     if has_file:
         (open_folder / "config.json").write_text('{"isolation": "inline"}')

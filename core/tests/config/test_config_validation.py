@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 import pytest
@@ -12,6 +12,9 @@ import pytest
 from modelplug.backends.types import BackendSettings
 from modelplug.config import ConfigValidator, ValidationResult
 from modelplug.config.document import Document
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @attrs.frozen(kw_only=True)
@@ -32,8 +35,9 @@ def check(text: str) -> ValidationResult:
 def test_a_sound_file_is_valid_and_without_issues() -> None:
     """What DESIGN's settings look like raises nothing."""
     result = check(
-        '{"version": 1, "preferred_backend": "engine", "fallback_enabled": true, "fallback_order": ["engine"],'
-        ' "backends": {"engine": {"enabled": true, "gpu_layers": 35, "use_mmap": true}}}'
+        '{"version": 1, "preferred_backend": "engine", "fallback_enabled": true, '
+        '"fallback_order": ["engine"], '
+        '"backends": {"engine": {"enabled": true, "gpu_layers": 35, "use_mmap": true}}}'
     )
     assert result.valid
     assert result.issues == ()
@@ -56,7 +60,12 @@ ISSUES = [
     ('{"backends": {"engin": {}}}', "backends.engin", "error", "did you mean 'engine'?"),
     ('{"preferred_backend": "engin"}', "preferred_backend", "error", "did you mean 'engine'?"),
     ('{"fallback_order": ["engine", "engine"]}', "fallback_order", "warning", "more than once"),
-    ('{"fallback_order_by_format": {"gguf": "a"}}', "fallback_order_by_format.gguf", "error", "a list of texts"),
+    (
+        '{"fallback_order_by_format": {"gguf": "a"}}',
+        "fallback_order_by_format.gguf",
+        "error",
+        "a list of texts",
+    ),
     ('{"fallback_enabled": false, "fallback": "ask"}', "fallback", "warning", "no effect"),
     (
         '{"preferred_backend": "engine", "backends": {"engine": {"enabled": false}}}',
@@ -95,7 +104,9 @@ def test_issues_carry_their_line_and_come_in_the_order_of_the_file() -> None:
 
 def test_a_backend_that_is_not_installed_is_a_note_and_named_once() -> None:
     """Settings of a plugin that comes later are in order."""
-    result = check('{"preferred_backend": "other", "fallback_order": ["other"], "backends": {"other": {"a": 1}}}')
+    result = check(
+        '{"preferred_backend": "other", "fallback_order": ["other"], "backends": {"other": {"a": 1}}}'
+    )
     assert result.valid
     assert result.issues == ()
     (note,) = result.notes

@@ -16,7 +16,7 @@ from modelplug.jsonspans import EditError, JsonSyntaxError, parse, remove, set_v
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\r\n]*|/\*.*?\*/|[^"/]+', re.DOTALL)
 
 trivia = st.sampled_from(
-    ["", "", " ", "\n  ", "\r\n\t", "\n\n", "/* c */", " // it's \"so\"\n", "/* a,\n b: } */ ", "//,\r\n  "]
+    ["", "", " ", "\n  ", "\r\n\t", "\n\n", "/* c */", ' // it\'s "so"\n', "/* a,\n b: } */ ", "//,\r\n  "]
 )
 keys = st.sampled_from(["a", "b", "c d", "", "é", "\\", '"', "//", "x.y"])
 scalars = st.one_of(
@@ -31,6 +31,7 @@ values = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(keys, inner, max_size=3)),
     max_leaves=8,
 )
+flags = st.booleans()
 objects = st.dictionaries(keys, values, max_size=4)
 
 
@@ -58,10 +59,11 @@ def documents(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
             return "{" + joined(parts) + "}"
         if isinstance(value, list):
             return "[" + joined([draw(trivia) + spell(item) + draw(trivia) for item in value]) + "]"
-        return json.dumps(value, ensure_ascii=draw(st.booleans()))
+        return json.dumps(value, ensure_ascii=draw(flags))
 
     def joined(parts: list[str]) -> str:
-        trailing = "," + draw(trivia) if parts and draw(st.booleans()) else ""
+        has_trailing = draw(flags)
+        trailing = "," + draw(trivia) if parts and has_trailing else ""
         return ",".join(parts) + trailing if parts else draw(trivia)
 
     value = draw(objects)
@@ -114,9 +116,7 @@ def test_replacing_a_value_changes_only_its_own_characters(
 
 @given(documents(), st.data())
 @settings(max_examples=200)
-def test_inserting_a_value_deletes_nothing(
-    document: tuple[str, dict[str, Any]], data: st.DataObject
-) -> None:
+def test_inserting_a_value_deletes_nothing(document: tuple[str, dict[str, Any]], data: st.DataObject) -> None:
     """A new entry only adds characters, and every comment stays where it was."""
     text, value = document
     holders = [p for p in [(), *all_paths(value)] if isinstance(at(value, p), dict)]
@@ -174,11 +174,12 @@ def test_setting_the_value_that_is_there_changes_nothing(
 @given(st.text(max_size=40))
 def test_any_text_is_parsed_or_refused_with_a_place(text: str) -> None:
     """No text makes the parser fail in any other way than by naming line and column."""
+    fault: JsonSyntaxError | None = None
     try:
         parse(text)
     except JsonSyntaxError as error:
-        assert error.line >= 1
-        assert error.column >= 1
+        fault = error
+    assert fault is None or (fault.line >= 1 and fault.column >= 1)
 
 
 @given(st.text(alphabet='{}[]",:/*\\\n \ufeff0123456789.eE+-truefalsn', max_size=30))
@@ -244,7 +245,7 @@ LAYOUTS = [
     ("{}", ("a",), 1, '{\n  "a": 1\n}'),
     ('{\r\n    "a": 1, // one\r\n}', ("b",), 2, '{\r\n    "a": 1, // one\r\n    "b": 2,\r\n}'),
     ('{\n  "a": 1 // one\n}', ("b",), [1, 2], '{\n  "a": 1, // one\n  "b": [1, 2]\n}'),
-    ('{\n  // nothing yet\n}', ("a",), True, '{\n  // nothing yet\n  "a": true\n}'),
+    ("{\n  // nothing yet\n}", ("a",), True, '{\n  // nothing yet\n  "a": true\n}'),
     ('{"a": {}}', ("a", "b"), 1, '{"a": {"b": 1}}'),
     ('{"a": [1]}', ("a", 1), 2, '{"a": [1, 2]}'),
     ('{"a": "x"}', ("a",), "y", '{"a": "y"}'),

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 from modelplug import logs
 from modelplug.logs import LOG_NAME, get_logger
 from modelplug.paths import Paths
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def lines(paths: Paths) -> list[dict[str, Any]]:
@@ -30,7 +31,12 @@ def test_events_are_json_lines_with_time_level_and_fields(
     log.warning("it was slow", file=Path("x"))
     log.error("it broke\nbadly")
     first, second, third = lines(paths)
-    assert (first["event"], first["level"], first["logger"], first["seconds"]) == ("it began", "info", "part", 1.5)
+    assert (first["event"], first["level"], first["logger"], first["seconds"]) == (
+        "it began",
+        "info",
+        "part",
+        1.5,
+    )
     assert first["timestamp"].endswith("Z")
     assert second["file"] == "x"
     assert third["event"] == "it broke\nbadly"
@@ -79,7 +85,9 @@ def test_the_log_stays_bounded(paths: Paths, monkeypatch: pytest.MonkeyPatch) ->
     assert len(kept) == logs.KEPT_FILES
     assert all(file.stat().st_size < 3000 for file in kept)
     assert lines(paths)[-1]["number"] == 99
-    numbers = [json.loads(line)["number"] for file in reversed(kept) for line in file.read_text().splitlines()]
+    numbers = [
+        json.loads(line)["number"] for file in reversed(kept) for line in file.read_text().splitlines()
+    ]
     assert numbers == list(range(numbers[0], 100))
 
 
@@ -108,7 +116,11 @@ def test_nothing_is_set_up_before_the_first_event(home: Path) -> None:
         print("structlog" in sys.modules)
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     assert done.stdout.strip() == "False"
     assert not home.exists()

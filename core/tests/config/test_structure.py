@@ -28,11 +28,14 @@ def _even(_instance: object, attribute: Any, value: int) -> None:
         raise ValueError(msg)
 
 
+_POSITIVE: Any = validators.optional(validators.gt(0))
+
+
 @attrs.frozen(kw_only=True)
 class Inner:
     """For the tests."""
 
-    seconds: float | None = attrs.field(default=1.0, validator=validators.optional(validators.gt(0)))
+    seconds: float | None = attrs.field(default=1.0, validator=_POSITIVE)
 
 
 @attrs.frozen(kw_only=True)

@@ -216,7 +216,7 @@ def test_damage_found_while_in_use_is_survived(store: HistoryStore, paths: Paths
 def test_where_nothing_can_be_written_recording_does_nothing(
     tmp_path: Path, paths: Paths, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A file where the folder should be: no exception, one sentence, and a name that can't be kept is told."""
+    """A file where the folder should be: no exception, one sentence; only naming a model fails."""
     (tmp_path / "data").write_text("in the way")
     store = HistoryStore(tmp_path / "data" / "history.sqlite3", paths=paths)
     assert not store.record_run(record())
@@ -238,7 +238,8 @@ def test_a_full_disk_does_not_break_the_program(paths: Paths) -> None:
         from modelplug.history import HistoryStore, RunRecord
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
         store = HistoryStore(Path(sys.argv[1]))
-        results = [store.record_run(RunRecord(fingerprint="f", backend="b", error="x" * 900)) for _ in range(300)]
+        run = RunRecord(fingerprint="f", backend="b", error="x" * 900)
+        results = [store.record_run(run) for _ in range(300)]
         print(results[-1], bool(store.trouble), len(store.runs(limit=None)) >= 1)
     """
     done = subprocess.run(
@@ -289,7 +290,10 @@ def test_a_step_that_fails_leaves_the_old_layout(
     """Layout steps happen wholly or not at all."""
     store.record_run(record())
     store.close()
-    bad = (*database.MIGRATIONS, "ALTER TABLE runs ADD COLUMN note TEXT; ALTER TABLE nothing ADD COLUMN x TEXT")
+    bad = (
+        *database.MIGRATIONS,
+        "ALTER TABLE runs ADD COLUMN note TEXT; ALTER TABLE nothing ADD COLUMN x TEXT",
+    )
     monkeypatch.setattr(database, "MIGRATIONS", bad)
     assert store.runs() == []
     assert "nothing" in store.trouble

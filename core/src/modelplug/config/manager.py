@@ -74,6 +74,8 @@ class ConfigManager:
         twin = ConfigManager(self._paths, environ=self._environ, settings_classes=self._settings_classes)
         twin._overrides = merge(self._overrides, _nested(overrides))
         twin._edits, twin._reset = list(self._edits), self._reset
+        # Read once: a broken file is to be reported once, and both are to see the same.
+        twin.__dict__["_file"] = self._file
         return twin
 
     # Reading ------------------------------------------------------------------------------------------

@@ -1,0 +1,165 @@
+"""`modelplug models`, through the program's own entry point."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from modelplug.cli.main import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Outcome(NamedTuple):
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run `modelplug models ...` in a scratch home."""
+    monkeypatch.setenv("MODELPLUG_HOME", str(tmp_path / "home"))
+
+    def call(*arguments: str) -> Outcome:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(["models", *arguments])
+        captured = capsys.readouterr()
+        return Outcome(int(ended.value.code or 0), captured.out, captured.err)
+
+    return call
+
+
+def tiny_gguf(path: Path, architecture: str = "llama") -> Path:
+    """The smallest file that is a model: one tensor of 32 numbers."""
+
+    def text(value: str) -> bytes:
+        return struct.pack("<Q", len(value)) + value.encode()
+
+    head = b"GGUF" + struct.pack("<IQQ", 3, 1, 1)
+    head += text("general.architecture") + struct.pack("<I", 8) + text(architecture)
+    head += text("token_embd.weight") + struct.pack("<IQQIQ", 2, 8, 4, 0, 0)
+    head += b"\0" * (-len(head) % 32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(head + b"\0" * 128)
+    return path
+
+
+def test_the_demo_model_is_always_listed(run: Run) -> None:
+    """A new user sees a name to start with."""
+    outcome = run("list")
+    assert outcome.status == 0
+    assert "demo" in outcome.out
+    assert json.loads(run("list", "--json").out) == []
+
+
+def test_a_model_is_added_listed_and_removed(run: Run, tmp_path: Path) -> None:
+    """A name leads to a file, with what inspection found, until it is forgotten."""
+    path = tiny_gguf(tmp_path / "a.gguf")
+    outcome = run("add", "tiny", str(path))
+    assert outcome.status == 0
+    assert "modelplug run tiny" in outcome.out
+    (model,) = json.loads(run("list", "--json").out)
+    assert (model["name"], model["path"], model["format"], model["architecture"], model["exists"]) == (
+        "tiny",
+        str(path),
+        "gguf",
+        "llama",
+        True,
+    )
+    path.unlink()
+    assert "(missing)" in run("list").out
+    assert "its file stays" in run("remove", "tiny").out
+    assert json.loads(run("list", "--json").out) == []
+
+
+def test_a_name_can_be_given_to_another_model(run: Run, tmp_path: Path) -> None:
+    """The old path is mentioned."""
+    first, second = tiny_gguf(tmp_path / "a.gguf"), tiny_gguf(tmp_path / "b.gguf", "falcon")
+    run("add", "x", str(first))
+    outcome = run("add", "x", str(second))
+    assert str(first) in outcome.err
+    (model,) = json.loads(run("list", "--json").out)
+    assert (model["path"], model["architecture"]) == (str(second), "falcon")
+
+
+def test_what_is_no_model_gets_no_name(run: Run, tmp_path: Path) -> None:
+    """Inspection comes first: text, truncated and missing files are refused with its own words."""
+    text = tmp_path / "page.gguf"
+    text.write_text("<!DOCTYPE html><html>not found</html>")
+    cut = tiny_gguf(tmp_path / "cut.gguf")
+    cut.write_bytes(cut.read_bytes()[:-8])
+    for path in (text, cut, tmp_path / "none.gguf"):
+        outcome = run("add", "x", str(path))
+        assert outcome.status == 1
+        assert outcome.err.startswith("error: ")
+    assert json.loads(run("list", "--json").out) == []
+
+
+@pytest.mark.parametrize("name", ["demo", "a/b"])
+def test_reserved_names_are_usage_errors_before_the_file_is_looked_at(run: Run, name: str) -> None:
+    """Exit 2, whatever the path is."""
+    assert run("add", name, "/nowhere").status == 2
+
+
+def test_removing_an_unknown_name_names_the_nearest(run: Run, tmp_path: Path) -> None:
+    """A misspelt name is answered with the right one."""
+    run("add", "llama-tiny", str(tiny_gguf(tmp_path / "a.gguf")))
+    outcome = run("remove", "lama-tiny")
+    assert outcome.status == 2
+    assert "llama-tiny" in outcome.err
+
+
+def test_scan_finds_models_and_tells_what_it_leaves_out(run: Run, tmp_path: Path) -> None:
+    """Folders are searched, later shards and hidden folders are not, damaged files are named."""
+    folder = tmp_path / "models"
+    tiny_gguf(folder / "a.gguf")
+    tiny_gguf(folder / "deep" / "b.gguf")
+    tiny_gguf(folder / ".hidden" / "c.gguf")
+    tiny_gguf(folder / "big-00002-of-00003.gguf")
+    (folder / "bad.gguf").write_bytes(b"GGUF")
+    (folder / "notes.txt").write_text("not a model")
+    outcome = run("scan", str(folder))
+    assert outcome.status == 0
+    assert "a.gguf" in outcome.out
+    assert "b.gguf" in outcome.out
+    assert "c.gguf" not in outcome.out
+    assert "big-00002" not in outcome.out + outcome.err
+    assert "bad.gguf" in outcome.err
+    assert json.loads(run("list", "--json").out) == []
+
+
+def test_scan_can_name_everything_it_finds_and_does_so_once(run: Run, tmp_path: Path) -> None:
+    """Names come from files and are never given twice; a second run adds nothing."""
+    folder = tmp_path / "models"
+    tiny_gguf(folder / "a.gguf")
+    tiny_gguf(folder / "deep" / "a.gguf")
+    tiny_gguf(folder / "demo.gguf")
+    found = json.loads(run("scan", str(folder), "--add", "--json").out)
+    assert sorted(entry["name"] for entry in found) == ["a", "a-2", "demo-2"]
+    run("scan", str(folder), "--add")
+    assert [model["name"] for model in json.loads(run("list", "--json").out)] == ["a", "a-2", "demo-2"]
+
+
+def test_a_home_that_cannot_be_written_is_a_clear_error(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Adding says why the name can't be kept; listing still works."""
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("MODELPLUG_HOME", str(tmp_path / "file" / "home"))
+    path = tiny_gguf(tmp_path / "a.gguf")
+    outcome = run("add", "x", str(path))
+    assert outcome.status == 1
+    assert "can't be kept" in outcome.err
+    assert run("list").status == 0
