@@ -55,7 +55,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Any:
     names = ["good", "shadows_bundled", *(source for source, _, _ in BROKEN.values())]
     sources = [helper.third_party(name) for name in names]
     made = helper.PluginEnvironment(
-        tmp_path_factory.mktemp("environment"), [*sources, helper.REPOSITORY / "plugins" / "llamacpp_backend"]
+        tmp_path_factory.mktemp("environment"),
+        [*sources, helper.REPOSITORY / "plugins" / "llamacpp_backend"],
+        tools=["pytest"],
     )
     # Whoever hangs and crashes is found out once, here; the tests then meet what the user meets later on.
     made.run("plugins", "list", environ=QUICK)

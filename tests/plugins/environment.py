@@ -34,16 +34,18 @@ class PluginEnvironment:
     Args:
         root: An empty directory.
         sources: Directories of the distributions to install beside the core.
+        tools: Distributions of the running environment to link, with all they need.
     """
 
-    def __init__(self, root: Path, sources: Iterable[Path]) -> None:
+    def __init__(self, root: Path, sources: Iterable[Path], *, tools: Iterable[str] = ()) -> None:
         self.root = root
         self.home = root / "home"
         with_pip = importlib.util.find_spec("pip") is None
         venv.create(root / "venv", with_pip=with_pip, symlinks=os.name != "nt")
         self.python = root / "venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
         self._pip = [str(self.python) if with_pip else sys.executable, "-m", "pip"]
-        self._link_dependencies()
+        self._link([item for name in tools for item in (_distribution(name), *_dependencies(name))])
+        self._link(_dependencies("modelplug"))
         self.install(REPOSITORY / "core", *sources)
 
     @property
@@ -71,13 +73,17 @@ class PluginEnvironment:
         _check([*self._pip, "--disable-pip-version-check", *target, command, *arguments])
 
     def run(
-        self, *arguments: str | Path, environ: Mapping[str, str] | None = None, timeout: float = 60
+        self,
+        *arguments: str | Path,
+        module: str = "modelplug",
+        environ: Mapping[str, str] | None = None,
+        timeout: float = 60,
     ) -> subprocess.CompletedProcess[str]:
-        """Run `python -m modelplug` there."""
+        """Run `python -m modelplug`, or another module, there."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MODELPLUG_")}
         kept.pop("PYTHONPATH", None)
         return subprocess.run(
-            [str(self.python), "-m", "modelplug", *map(str, arguments)],
+            [str(self.python), "-m", module, *map(str, arguments)],
             env={**kept, "MODELPLUG_HOME": str(self.home), "PYTHONIOENCODING": "utf-8", **(environ or {})},
             cwd=self.root,
             capture_output=True,
@@ -92,8 +98,8 @@ class PluginEnvironment:
         assert result.returncode == 0, result.stderr
         return json.loads(result.stdout)
 
-    def _link_dependencies(self) -> None:
-        for distribution in _dependencies("modelplug"):
+    def _link(self, distributions: Iterable[importlib.metadata.Distribution]) -> None:
+        for distribution in distributions:
             for entry in _top_level(distribution):
                 link = self.site_packages / entry.name
                 if not link.exists():
@@ -105,6 +111,10 @@ def _check(command: Sequence[str | Path]) -> None:
         [str(part) for part in command], capture_output=True, encoding="utf-8", errors="replace", timeout=300
     )
     assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+
+
+def _distribution(name: str) -> importlib.metadata.Distribution:
+    return importlib.metadata.distribution(name)
 
 
 def _dependencies(name: str) -> list[importlib.metadata.Distribution]:

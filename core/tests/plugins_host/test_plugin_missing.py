@@ -49,6 +49,9 @@ def test_a_renamed_plugin_is_not_missed(site: Any) -> None:
     site.add("after", distribution="steady")
 
     assert site.manager().missing == ()
+    site.manager().load_all()
+    remove(site, "steady")
+    assert [item.name for item in site.manager().missing] == ["after"]
 
 
 def test_each_environment_misses_its_own(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,7 +159,7 @@ class PluginManager:
     @property
     def missing(self) -> tuple[MissingPlugin, ...]:
         """Plugins that worked in this environment before and are not installed any more."""
-        return self._seen.missing(self._candidates.values())
+        return self._seen.missing(self.records)
 
     def forget(self, name: str) -> bool:
         """Stop counting a plugin as missing; whether it was."""
@@ -179,11 +179,7 @@ class PluginManager:
                 loaded = self._loader.load([self._candidates[name] for name in waiting])
                 self._records.update({record.name: record for record in loaded})
                 if self._whole:
-                    self._seen.update(
-                        self._candidates[record.name]
-                        for record in loaded
-                        if record.state is PluginState.READY
-                    )
+                    self._seen.update(self.records)
         if self._strict:
             self._raise_first_problem()
 

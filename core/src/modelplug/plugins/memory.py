@@ -9,13 +9,13 @@ from modelplug.errors import ConfigError
 from modelplug.plugins.discovery import normalised
 from modelplug.plugins.files import locked, read_object, set_aside, write_object
 from modelplug.plugins.installs import install_command
-from modelplug.plugins.records import MissingPlugin
+from modelplug.plugins.records import MissingPlugin, PluginState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from modelplug.plugins.discovery import Candidate
+    from modelplug.plugins.records import PluginRecord
 
 __all__ = ["DisabledPlugins", "SeenPlugins"]
 
@@ -86,11 +86,24 @@ class SeenPlugins:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def update(self, ready: Iterable[Candidate]) -> None:
-        """Add plugins that are ready now. The file is written only if it says something else."""
-        known = self._known()
-        for candidate in ready:
-            record = candidate.record
+    def update(self, present: Iterable[PluginRecord]) -> None:
+        """Add the plugins that are ready now. The file is written only if it says something else.
+
+        Args:
+            present: Every plugin that is installed.
+        """
+        present = tuple(present)
+        names = {record.name for record in present}
+        distributions = {normalised(record.distribution) for record in present}
+        # A name that its distribution has given up is not missed when the distribution goes, too.
+        known = {
+            name: entry
+            for name, entry in self._known().items()
+            if name in names or normalised(str(entry.get("distribution", ""))) not in distributions
+        }
+        for record in present:
+            if record.state is not PluginState.READY:
+                continue
             known[record.name] = {
                 "distribution": record.distribution,
                 "version": record.version,
@@ -98,11 +111,11 @@ class SeenPlugins:
             }
         self._store(known)
 
-    def missing(self, present: Iterable[Candidate]) -> tuple[MissingPlugin, ...]:
+    def missing(self, present: Iterable[PluginRecord]) -> tuple[MissingPlugin, ...]:
         """Those whose name and distribution both are gone."""
         present = tuple(present)
-        names = {candidate.record.name for candidate in present}
-        distributions = {normalised(candidate.record.distribution) for candidate in present}
+        names = {record.name for record in present}
+        distributions = {normalised(record.distribution) for record in present}
         result = []
         for name, entry in sorted(self._known().items()):
             distribution = str(entry.get("distribution", ""))

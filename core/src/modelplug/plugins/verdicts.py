@@ -119,7 +119,7 @@ class VerdictCache:
         checked = entry.get("checked")
         if outcome == SAFE:
             return Verdict()
-        if outcome not in {HUNG, CRASHED} or not isinstance(checked, (int, float)):
+        if outcome not in (HUNG, CRASHED) or not isinstance(checked, (int, float)):
             return None
         if not 0 <= time.time() - checked < UNSAFE_LASTS:
             return None
