@@ -25,6 +25,7 @@ __all__ = ["Abilities", "flags_in", "probe_abilities", "version_in"]
 
 NAME = "llamafile"
 HELP_SECONDS = 30.0
+DESCRIPTION_COLUMN = 10
 # Raise when the meaning of what is remembered changes.
 _CACHE_FORMAT = 1
 
@@ -77,7 +78,8 @@ def flags_in(text: str) -> frozenset[str]:
     """
     found: set[str] = set()
     for line in _plain(text).splitlines():
-        words = line.split()
+        # Further in than this, a line belongs to a description.
+        words = line.split() if len(line) - len(line.lstrip()) < DESCRIPTION_COLUMN else []
         while words and re.fullmatch(r"--?[A-Za-z][\w-]*,?", words[0].partition("=")[0]):
             word = words.pop(0)
             found.add(word.partition("=")[0].rstrip(","))

@@ -159,9 +159,9 @@ class ModernDialect(Dialect):
         """The request for `/completion`, with the samplers in the order of the contract."""
         body = _llama_body(prompt, params, limit)
         body["samplers"] = ["penalties", "top_k", "top_p", "min_p", "temperature"]
-        if params.return_tokens or params.logprobs:
-            # `return_tokens` gives only the last id where several tokens make one character; this gives all.
-            body["n_probs"] = max(1, params.logprobs)
+        body["return_tokens"] = params.return_tokens
+        if params.logprobs:
+            body["n_probs"] = params.logprobs
         return body
 
     def event(self, data: dict[str, Any]) -> Event:
@@ -171,7 +171,7 @@ class ModernDialect(Dialect):
         timings = data.get("timings") or {}
         return Event(
             text=data.get("content") or "",
-            tokens=tuple(entry["id"] for entry in probabilities if "id" in entry) if not ended else (),
+            tokens=() if ended else tuple(data.get("tokens") or ()),
             logprobs=tuple(
                 {item["token"]: item["logprob"] for item in entry.get("top_logprobs", ())}
                 for entry in probabilities

@@ -90,17 +90,35 @@ class Generation:
             self._first = time.perf_counter() - self._began
         before = self._generated
         self._generated = event.count if event.count is not None else before + has_output
-        if not has_output and not event.logprobs:
+        if event.finish is not None and not event.text:
             return
-        # Several tokens may make up one piece of text; only the last of them completes its characters.
-        ids: list[int | None] = list(event.tokens) or [None]
-        missing = len(event.logprobs) - len(ids)
-        rows = list(event.logprobs) if self._params.logprobs and missing == 0 else [None] * len(ids)
-        for position, (token, row) in enumerate(zip(ids, rows, strict=True)):
-            text = event.text if position == len(ids) - 1 else ""
-            chunk = self._builder.add(text, token=token, logprobs=row)
-            if chunk is not None:
-                yield chunk
+        ids = self._complete(event, self._generated - before)
+        row = event.logprobs[-1] if self._params.logprobs and event.logprobs else None
+        for token in ids[:-1]:
+            # Several tokens make up this text; the last of them completes its characters.
+            self._builder.add("", token=token)
+        chunk = self._builder.add(event.text, token=ids[-1] if ids else None, logprobs=row)
+        if chunk is not None:
+            yield chunk
+
+    def _complete(self, event: Event, new: int) -> list[int]:
+        """The ids of all new tokens: the server leaves out those that end within a character."""
+        ids = list(event.tokens)
+        missing = new - len(ids)
+        if not ids or missing <= 0:
+            return ids
+        body = self._server.dialect.tokenize_body(event.text, add_special=False)
+        try:
+            answer = self._server.client.ask("POST", "/tokenize", body, timeout=self._deadlines.first_token)
+        except HttpStatusError:
+            answer = {"tokens": []}
+        known = [int(token) for token in answer["tokens"]][-new:]
+        if len(known) == new and known[-len(ids) :] == ids:
+            return known
+        warning = "The ids of some tokens within a character are missing: the server did not tell them."
+        if warning not in self._warnings:
+            self._warnings += (warning,)
+        return ids
 
     def _last(self, event: Event, reason: str) -> Chunk:
         total = time.perf_counter() - self._began

@@ -163,7 +163,8 @@ class EventStream:
             if name != b"data" or value == b"[DONE]":
                 continue
             try:
-                event = json.loads(value)
+                # The second server sends the bytes of each token, which may be half a character.
+                event = json.loads(value.decode("utf-8", "replace"))
             except ValueError as error:
                 raise StreamBrokenError(f"an event is no JSON: {value[:200]!r}") from error
             if isinstance(event, dict) and isinstance(event.get("error"), (dict, str)):

@@ -101,9 +101,9 @@ def start_server(
             # The scratch directory goes with the process, so it is stopped only after its log was read.
             last = process.tail(20)
             process.stop()
-            scratch.mkdir(parents=True, exist_ok=True)
             if attempt == ATTEMPTS - 1:
                 raise _no_port(last) from None
+            scratch.mkdir(parents=True, exist_ok=True)
         except BaseException:
             process.stop()
             raise

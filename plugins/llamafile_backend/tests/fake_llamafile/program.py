@@ -7,6 +7,7 @@ that real programs have shown.
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import signal
@@ -150,14 +151,12 @@ def main() -> None:
         engine = start_engine(options, host="127.0.0.1", port=port, key=os.environ.get("LLAMA_API_KEY", ""))
         assert engine is not None
         sit_still()
-    from proxy import serve
-
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    inner = Path.cwd() / "inner.sock"
+    inner = Path("inner.sock")  # relative: such paths may not be long
     if not second:
         # The first server listens before it has loaded, and says 503 meanwhile.
         listener.bind(("127.0.0.1", port))
-    serve(
+    importlib.import_module("proxy").serve(
         listener,
         port,
         inner,

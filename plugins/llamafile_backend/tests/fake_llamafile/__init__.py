@@ -1,1 +1,0 @@
-"""A program that takes llamafile's arguments and serves with llama.cpp's real server."""
