@@ -10,7 +10,7 @@ from modelplug.backends.known import KNOWN_BACKENDS, KnownBackend, not_installed
 from modelplug.backends.types import BackendReport, BackendState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
     from modelplug.plugins.records import PluginRecord
     from modelplug.runtime import Runtime
@@ -37,7 +37,7 @@ class BackendManager:
         self._runtime = runtime
         self._cheap: dict[str, BackendReport] = {}
         self._reports: dict[str, BackendReport] | None = None
-        self._informed = False
+        self._asked: set[str] = set()
 
     def detect_available_backends(self, *, deep: bool = False) -> dict[str, BackendReport]:
         """The usable backends: name -> report, best first.
@@ -63,35 +63,39 @@ class BackendManager:
             from modelplug.backends.deep_probe import probe_all
 
             self._reports = _in_order(probe_all(self._cheap, self._runtime).values())
-            self._informed = True
+            self._asked = set(self._cheap)
         return dict(self._reports)
 
-    def informed_reports(self) -> dict[str, BackendReport]:
+    def informed_reports(self, names: Container[str] | None = None) -> dict[str, BackendReport]:
         """Every backend as `reports` gives it, after making sure of what matters for choosing one.
 
         Whether an engine was built for this machine's accelerator is something only the engine can tell. So
         on a machine with one, engines that might use it and were never asked are asked now, in a child
         process, and the answer is remembered. Elsewhere this costs nothing.
+
+        Args:
+            names: The backends that come into question; None means all.
         """
         reports = self.reports()
-        if self._informed or not self._runtime.system.visible_devices:
+        if not self._runtime.system.visible_devices:
             return reports
         from modelplug.backends.deep_probe import probe_all
         from modelplug.backends.probe_cache import is_known
 
-        self._informed = True
         unknown = {
             name: report
             for name, report in self._cheap.items()
+            if name not in self._asked and (names is None or name in names)
             if report.gpu_offload != "none" and report.usable and not is_known(report, self._runtime)
         }
         if unknown:
+            self._asked.update(unknown)
             self._reports = _in_order({**reports, **probe_all(unknown, self._runtime)}.values())
         return dict(self._reports or {})
 
     def refresh(self) -> None:
         """Forget what was found, so that the next question asks the plugins again."""
-        self._reports, self._informed = None, False
+        self._reports, self._asked = None, set()
 
     def _detect(self) -> dict[str, BackendReport]:
         found: dict[str, BackendReport] = {}

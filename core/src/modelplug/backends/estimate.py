@@ -3,9 +3,10 @@
 A prediction rests on one fact: to generate a token, an engine reads every weight that takes part, and the
 keys and values of the context, once. So memory bandwidth divided by those bytes bounds the speed. Engines
 reach between a third of the bound (quantisations that take much arithmetic to unpack, few cores) and all of
-it; 0.7 is the middle of that range. Each token also has a fixed cost whatever the size of the model (starting
-the threads of every layer, sampling), which is what decides the speed of tiny models; and a model small
-enough for the processor's cache is not read from memory at all. The interval covers all of this. It is a
+it; 0.7 is the middle of that range. Each token also has a fixed cost whatever the size of the model: from
+some microseconds, in an engine of native code, to milliseconds per layer in one that runs layer by layer from
+Python. It is what decides the speed of tiny models. And a model small enough for the processor's cache is not
+read from memory at all. The interval covers all of this, and is therefore wide for tiny models. It is a
 prediction for the CPU: nothing here measures the bandwidth of a GPU's own memory.
 """
 
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["bytes_per_token", "estimate_plan", "measured", "predicted"]
 
 EXPECTED_SHARE, LOW_SHARE = 0.7, 0.3
-FIXED_COST, FIXED_COST_LOW, FIXED_COST_HIGH = 150e-6, 20e-6, 600e-6
+# Seconds per token: expected, least, and most as a part for all models and one for each layer.
+FIXED_COST, LEAST_FIXED_COST = 150e-6, 20e-6
+MOST_FIXED_COST, MOST_COST_PER_LAYER = 2e-3, 1.5e-3
 # Below this, the model may live in the processor's last cache, whose bandwidth is several times the memory's.
 CACHE_SIZE = 32 * 1024 * 1024
 CACHE_GAIN = 5.0
@@ -133,17 +136,21 @@ def predicted(
     reads = expected + context_bytes / 2
     fastest = bandwidth * (CACHE_GAIN if expected <= CACHE_SIZE else 1.0)
     speed = 1 / (reads / (EXPECTED_SHARE * bandwidth) + FIXED_COST)
-    low = 1 / ((most + context_bytes) / (LOW_SHARE * bandwidth) + FIXED_COST_HIGH)
-    high = 1 / (expected / fastest + FIXED_COST_LOW)
+    slowest_cost = MOST_FIXED_COST + MOST_COST_PER_LAYER * (info.layers or 0)
+    low = 1 / ((most + context_bytes) / (LOW_SHARE * bandwidth) + slowest_cost)
+    high = 1 / (expected / fastest + LEAST_FIXED_COST)
+    detail = (
+        f"predicted, never measured: {reads / 1e9:.3g} GB read per token at a memory bandwidth of "
+        f"{bandwidth / 1e9:.3g} GB/s"
+    )
+    if reads / bandwidth < slowest_cost / 4:
+        detail += "; for a model this small the engine's own cost per token decides, which is not known"
     return Estimate(
         tokens_per_second=speed,
         low=min(low, speed),
         high=max(high, speed),
         basis="predicted",
-        detail=(
-            f"predicted, never measured: {reads / 1e9:.3g} GB read per token at a memory bandwidth of "
-            f"{bandwidth / 1e9:.3g} GB/s"
-        ),
+        detail=detail,
     )
 
 

@@ -136,9 +136,13 @@ class BackendSelector:
             given: The same as keywords of `get_recommendation`, where `wishes` is None.
         """
         wishes = wishes or Wishes.of(**given)
-        reports = self._runtime.backends.informed_reports()
+        reports = self._runtime.backends.reports()
         if wishes.backend is not None:
             reports = {wishes.backend: _named(wishes.backend, reports)}
+        # Only engines that come into question are worth the seconds that asking them may take.
+        eligible = {name for name, report in reports.items() if not _ruled_out(report, info)}
+        informed = self._runtime.backends.informed_reports(eligible)
+        reports = {name: informed[name] for name in reports}
         judged = [self._judge(report, info, wishes) for report in reports.values()]
         return rank(judged, reports, self._preference(info))
 
@@ -174,7 +178,7 @@ class BackendSelector:
         def no(reason: str) -> Candidate:
             return Candidate(backend=report.name, suitable=False, reason=reason)
 
-        against = unusable(report) if info is None else incompatibility(report, info)
+        against = _ruled_out(report, info)
         if against:
             return no(against)
         if info is not None:
@@ -313,6 +317,11 @@ def _passed_over(
     reasons = {candidate.backend: candidate.reason for candidate in verdicts}
     against = reasons.get(preferred, "there is no such backend")
     return f". The preferred backend {preferred} is passed over: {against}"
+
+
+def _ruled_out(report: BackendReport, info: ModelInfo | None) -> str:
+    """Why a backend can't do it whatever is asked for; empty if it can."""
+    return unusable(report) if info is None else incompatibility(report, info)
 
 
 def _general_reason(report: BackendReport) -> str:

@@ -26,6 +26,7 @@ __all__ = [
     "LoadRequest",
     "LoadResult",
     "Recommendation",
+    "format_speed",
 ]
 
 S = TypeVar("S", bound="BackendSettings")
@@ -233,12 +234,13 @@ class Estimate:
     detail: str
 
     def __str__(self) -> str:
-        middle, low, high = (_speed(value) for value in (self.tokens_per_second, self.low, self.high))
+        middle, low, high = (format_speed(value) for value in (self.tokens_per_second, self.low, self.high))
         return f"{middle} tokens/s ({low} to {high}, {self.basis})"
 
 
-def _speed(value: float) -> str:
-    # Three digits say all there is to say; above a thousand they must not turn into powers of ten.
+def format_speed(value: float) -> str:
+    """A number of tokens per second with the three digits that mean something."""
+    # Above a thousand they must not turn into powers of ten.
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from modelplug.backends.types import format_speed
 from modelplug.cli.rendering import echo_heading, echo_pairs, wrapped
 
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ def _print(app: App, info: ModelInfo | None, recommendation: Recommendation) -> 
         click.echo()
         return
     echo_heading(f"Recommended: {recommendation.backend}")
-    click.echo(wrapped(recommendation.reason, indent="  "))
+    # Its verdict stands above already; what remains is why it was preferred.
+    verdict = next(c for c in recommendation.candidates if c.backend == recommendation.backend)
+    click.echo(wrapped(recommendation.reason.replace(f"; {verdict.reason}", ""), indent="  "))
     echo_heading("Settings")
     echo_pairs((f"  {name}", _shown(value)) for name, value in recommendation.settings.items())
     echo_heading("Expected speed")
@@ -99,11 +102,8 @@ def _print_model(info: ModelInfo) -> None:
 
 def _row(candidate: Candidate, chosen: str) -> list[str]:
     verdict = "recommended" if candidate.backend == chosen else "suitable" if candidate.suitable else "no"
-    speed = (
-        f"{candidate.estimate.tokens_per_second:.3g} ({candidate.estimate.basis})"
-        if candidate.estimate
-        else ""
-    )
+    estimate = candidate.estimate
+    speed = f"{format_speed(estimate.tokens_per_second)} ({estimate.basis})" if estimate else ""
     return [candidate.backend, verdict, speed]
 
 

@@ -255,6 +255,21 @@ def test_choosing_asks_an_engine_once_where_a_gpu_is_at_stake(
     assert count(tmp_path) == 1
 
 
+def test_choosing_asks_only_engines_that_come_into_question(
+    kit: Any, plugin: Callable[..., Any], runtime_of: Callable[..., Any], tmp_path: Path
+) -> None:
+    """An engine that does not load this format is not imported for it."""
+    from modelplug.backends.select import BackendSelector
+
+    probed = {"deep_probe": "fake_engine:counts", "gpu_offload": "layers"}
+    answer = [kit.report("right", **probed), kit.report("wrong", formats=("ggml",), **probed)]
+    runtime = runtime_of([plugin("both", answer)], system=kit.system(kit.device()))
+
+    BackendSelector(runtime).candidates(kit.model())
+
+    assert count(tmp_path) == 1
+
+
 def test_choosing_asks_no_engine_without_a_gpu(
     kit: Any, plugin: Callable[..., Any], runtime_of: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import zipfile
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from modelplug.errors import NotAModelError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_everything_known_of_the_model_is_shown(kit: Any) -> None:
@@ -62,7 +66,22 @@ def test_tensors_are_listed_when_asked_for(kit: Any) -> None:
     assert sum(tensor["size"] for tensor in answer["tensors"]) == total
 
 
-def test_what_is_no_model_is_an_error(kit: Any, tmp_path: Any) -> None:
+def test_tensors_of_a_model_inside_a_llamafile_are_listed(kit: Any, tmp_path: Path) -> None:
+    """The same tensors as in the model by itself, read where the archive holds it."""
+    bench = kit.bench(kit.report("mine"))
+    bare = json.loads(bench.run("inspect", "demo", "--tensors", "--json").stdout)
+    file = tmp_path / "demo.llamafile"
+    file.write_bytes(b"MZqFpD='\n'\n" + bytes(4096))
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_STORED) as archive:
+        archive.write(bare["path"], "demo.gguf")
+
+    inside = json.loads(bench.run("inspect", str(file), "--tensors", "--json").stdout)
+
+    assert inside["format"] == "llamafile"
+    assert inside["tensors"] == bare["tensors"]
+
+
+def test_what_is_no_model_is_an_error(kit: Any, tmp_path: Path) -> None:
     """A web page saved under a model's name is called what it is."""
     page = tmp_path / "model.gguf"
     page.write_text("<!DOCTYPE html><html><body>Not found</body></html>")
