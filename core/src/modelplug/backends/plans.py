@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from modelplug.formats.model_info import ModelInfo
     from modelplug.system.info import Device, SystemInfo
 
-__all__ = ["AUTOMATIC_CONTEXT", "PlanSet", "automatic_contexts", "default_threads", "make_plans"]
+__all__ = [
+    "AUTOMATIC_CONTEXT",
+    "PlanSet",
+    "automatic_contexts",
+    "default_threads",
+    "make_plans",
+    "unknown_devices",
+]
 
 AUTOMATIC_CONTEXT = 8192
 """The most tokens of context that are chosen without being asked for; the model's own limit comes first."""
@@ -158,7 +165,8 @@ class _Planner:
         return max(ways, key=self._goodness, default=None)
 
     def _devices(self) -> list[Device]:
-        return [device for device in self.system.visible_devices if device.id in self.report.devices]
+        known = [device for device in self.system.visible_devices if device.id in self.report.devices]
+        return known or unknown_devices(self.report, self.system)
 
     def _goodness(self, way: _Way) -> tuple[bool, int, int, bool, int, int]:
         assert way.device is not None
@@ -310,6 +318,25 @@ class _Planner:
         of = f" of the {known} it was trained for" if known else ""
         why = "the most chosen by itself" if way.context == self.contexts[0] else "to fit into memory"
         return f"; context {way.context} tokens{of}, {why}"
+
+
+def unknown_devices(report: BackendReport, system: SystemInfo) -> list[Device]:
+    """The devices that an engine names and no probe of this machine knows, with nothing known of them.
+
+    That is so where only the engine speaks to the device, as with Vulkan, or where the driver's tools are
+    missing, as in a container. An engine's numbers are not trusted where probes did find devices of that api:
+    they may be hidden on purpose.
+    """
+    from modelplug.system.info import Device
+
+    probed = {device.api for device in system.devices}
+    found = []
+    for identity in report.devices:
+        api, _, number = identity.partition(":")
+        if api not in probed and number.isdecimal():
+            name = f"{api} device {number} of {report.engine}"
+            found.append(Device(id=identity, api=api, index=int(number), name=name, vendor="unknown"))
+    return found
 
 
 def _layers(count: int) -> str:

@@ -195,7 +195,11 @@ class BackendSelector:
             return no(unmet)
         if info is None:
             return Candidate(backend=report.name, suitable=True, reason=_general_reason(report))
-        made = make_plans(info, report, demand, self._runtime.system, force=wishes.force)
+        try:
+            made = make_plans(info, report, demand, self._runtime.system, force=wishes.force)
+        except UsageError as error:
+            # This call's own numbers were checked before: it is one of the settings that makes no sense.
+            return no(f"a setting of backends.{report.name} makes no sense: {error}")
         if not made.plans:
             return attrs.evolve(no(made.reason), needed=made.needed, available=made.available)
         estimate = estimate_plan(

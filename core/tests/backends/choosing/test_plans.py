@@ -91,6 +91,20 @@ def test_a_gpu_that_does_not_say_what_is_free_is_tried_and_followed_by_less(kit:
     assert "the driver does not say how much of its memory is free" in made.reason
 
 
+def test_a_device_that_only_the_engine_knows_is_tried(kit: Any) -> None:
+    """A Vulkan device has no driver tool to ask, and in a container the tools may be missing."""
+    report = kit.report(state="gpu", devices=("vulkan:0",))
+    made = make_plans(kit.model(), report, a_demand(), kit.system())
+
+    assert shape(made)[0] == ("vulkan:0", -1)
+    assert shape(made)[-1] == ("cpu", 0)
+    assert made.plans[0].available is None
+
+    both = kit.report(state="gpu", devices=("vulkan:0", "cuda:0"))
+    beside = make_plans(kit.model(), both, a_demand(), kit.system(kit.device(free=3 * kit.GIB)))
+    assert {plan.device for plan in beside.plans} == {"cuda:0", "cpu"}
+
+
 def test_a_gpu_with_known_memory_is_preferred_to_one_without(kit: Any) -> None:
     """Where both would take the whole model, the one whose verdict is sure comes first."""
     machine = kit.system(kit.device(0, total=None, free=None), kit.device(1, free=10 * kit.GIB))

@@ -123,6 +123,23 @@ def test_a_model_that_brings_its_engine_needs_none_installed(kit: Any) -> None:
     assert recommendation.plans[0].device == "cuda:0"
 
 
+@pytest.mark.parametrize("wrong", [{"gpu_layers": -5}, {"context_size": 0}])
+def test_a_number_in_the_settings_that_makes_no_sense_rules_out_that_backend_only(
+    kit: Any, wrong: dict[str, int]
+) -> None:
+    """It has the right type, so only the planner notices; it must not stop everything."""
+    machine = kit.system(kit.device())
+    settings_with_it = {"backends": {"engine": wrong}}
+    reports = [kit.report(state="gpu"), kit.report("other")]
+
+    recommendation = choose(kit, *reports, system=machine, settings=settings_with_it)
+
+    assert recommendation.backend == "other"
+    reason = verdicts(recommendation)["engine"].reason
+    assert "a setting of backends.engine makes no sense" in reason
+    assert str(next(iter(wrong.values()))) in reason
+
+
 # Failing -------------------------------------------------------------------------------------------------
 
 
