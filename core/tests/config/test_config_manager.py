@@ -150,6 +150,39 @@ def test_the_two_names_of_the_fallback_policy_agree(
     assert config.settings.fallback == policy
 
 
+@pytest.mark.parametrize(
+    "before", [{}, {"fallback_enabled": False}, {"fallback": "never"}, {"fallback": "ask"}]
+)
+@pytest.mark.parametrize(
+    ("key", "value", "policy"),
+    [
+        ("fallback", "auto", "auto"),
+        ("fallback", "never", "never"),
+        ("fallback_enabled", False, "never"),
+    ],
+)
+def test_setting_the_policy_under_one_name_is_not_undone_by_the_other(
+    paths: Paths, before: dict[str, object], key: str, value: object, policy: str
+) -> None:
+    """What was set last counts, whichever of the two names the file held before."""
+    write(paths, json.dumps(before))
+    config = manager(paths)
+    config.set(key, value)
+    assert config.get("fallback") == policy
+    config.save()
+    assert manager(paths).get("fallback") == policy
+
+
+def test_enabling_fallback_keeps_the_refinement_that_agrees(paths: Paths) -> None:
+    """`ask` is a way of being enabled; `never` is not, and goes."""
+    for before, policy in (("ask", "ask"), ("never", "auto")):
+        write(paths, json.dumps({"fallback": before}))
+        config = manager(paths)
+        config.set("fallback_enabled", True)
+        config.save()
+        assert manager(paths).get("fallback") == policy
+
+
 def test_a_backends_section_arrives_as_its_class_with_overrides_applied(paths: Paths) -> None:
     """File, environment and command line meet in one validated object."""
     write(paths, '{"backends": {"my-engine": {"gpu_layers": 1, "threads": 2, "unheard_of": 3}}}')
@@ -267,6 +300,17 @@ def test_a_file_in_utf_16_is_read_and_stays_one(paths: Paths) -> None:
     assert paths.config_file.read_bytes().decode("utf-16") == '{"isolation": "process"}'
 
 
+VALUES: dict[str, object] = {
+    "isolation": "inline",
+    "model_path": "m",
+    "deadlines.load": 3,
+    "fallback": "ask",
+    "fallback_enabled": False,
+    "backends.engine.threads": 2,
+    "backends.x.y": [1],
+}
+
+
 @given(
     st.lists(
         st.tuples(
@@ -283,19 +327,12 @@ def test_what_is_in_force_before_saving_is_what_a_new_reader_sees_after(
     paths: Paths, changes: list[tuple[str, bool]]
 ) -> None:
     """Any sequence of changes looks the same before and after it is written."""
-    values = {
-        "isolation": "inline",
-        "model_path": "m",
-        "deadlines.load": 3,
-        "backends.engine.threads": 2,
-        "backends.x.y": [1],
-    }
     config = manager(paths)
     for key, remove in changes:
         if remove:
             config.unset(key)
         else:
-            config.set(key, values[key])
-    before = {key: config.get(key) for key in values}
+            config.set(key, VALUES[key])
+    before = {key: config.get(key) for key in VALUES}
     config.save()
-    assert {key: manager(paths).get(key) for key in values} == before
+    assert {key: manager(paths).get(key) for key in VALUES} == before

@@ -85,6 +85,7 @@ def at(value: Any, path: tuple[str | int, ...]) -> Any:
 
 
 @given(documents())
+@settings(deadline=None)
 def test_documents_with_comments_mean_what_the_plain_json_means(document: tuple[str, dict[str, Any]]) -> None:
     """Comments, trailing commas and layout change nothing of a text's meaning."""
     text, value = document
@@ -93,7 +94,7 @@ def test_documents_with_comments_mean_what_the_plain_json_means(document: tuple[
 
 
 @given(documents(), st.data())
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_replacing_a_value_changes_only_its_own_characters(
     document: tuple[str, dict[str, Any]], data: st.DataObject
 ) -> None:
@@ -115,7 +116,7 @@ def test_replacing_a_value_changes_only_its_own_characters(
 
 
 @given(documents(), st.data())
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_inserting_a_value_deletes_nothing(document: tuple[str, dict[str, Any]], data: st.DataObject) -> None:
     """A new entry only adds characters, and every comment stays where it was."""
     text, value = document
@@ -134,7 +135,7 @@ def test_inserting_a_value_deletes_nothing(document: tuple[str, dict[str, Any]],
 
 
 @given(documents(), st.data())
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_removing_an_entry_keeps_every_comment_outside_it(
     document: tuple[str, dict[str, Any]], data: st.DataObject
 ) -> None:
@@ -160,6 +161,7 @@ def test_removing_an_entry_keeps_every_comment_outside_it(
 
 
 @given(documents(), st.data())
+@settings(deadline=None)
 def test_setting_the_value_that_is_there_changes_nothing(
     document: tuple[str, dict[str, Any]], data: st.DataObject
 ) -> None:
@@ -172,6 +174,7 @@ def test_setting_the_value_that_is_there_changes_nothing(
 
 
 @given(st.text(max_size=40))
+@settings(deadline=None)
 def test_any_text_is_parsed_or_refused_with_a_place(text: str) -> None:
     """No text makes the parser fail in any other way than by naming line and column."""
     fault: JsonSyntaxError | None = None
@@ -183,7 +186,7 @@ def test_any_text_is_parsed_or_refused_with_a_place(text: str) -> None:
 
 
 @given(st.text(alphabet='{}[]",:/*\\\n \ufeff0123456789.eE+-truefalsn', max_size=30))
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 def test_what_is_accepted_as_plain_json_agrees_with_the_standard_library(text: str) -> None:
     """Whatever Python's own reader accepts is accepted and means the same."""
     try:

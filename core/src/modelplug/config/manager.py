@@ -304,7 +304,19 @@ class ConfigManager:
         problems = checking.problems_at(path, value, self._classes_for(path))
         if problems:
             raise problem_error(problems)
+        for edit in self._companions(path, value):
+            self._stage(edit)
         self._stage(store.Edit(path=path, value=value))
+
+    def _companions(self, path: KeyPath, value: Any) -> list[store.Edit]:
+        """What else must change for the fallback policy's other name not to contradict the new value."""
+        file = merge(self._layers[1].values, self._layers[2].values)
+        enabled, refined = file.get("fallback_enabled"), file.get("fallback")
+        if path == ("fallback",) and value is not None and enabled not in (None, value != "never"):
+            return [store.Edit(path=("fallback_enabled",), value=value != "never")]
+        if path == ("fallback_enabled",) and refined is not None and value is not (refined != "never"):
+            return [store.Edit(path=("fallback",), remove=True)]
+        return []
 
     def unset(self, key: str | KeyPath) -> bool:
         """Take one setting out of the file, so that its default counts; `save` writes that.

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from modelplug.atomic import write_atomically
 from modelplug.config.document import Document, KeyPath
 from modelplug.config.schema import VERSION
 from modelplug.errors import ConfigError
@@ -133,7 +132,7 @@ def save_text(path: Path, document: Document, *, expected: bytes | None) -> Save
             )
         new = document.to_bytes()
         if new != current:
-            write_atomically(path, new)
+            _write(path, new)
         return Saved(path=path, changed=new != current)
 
 
@@ -155,9 +154,16 @@ def _save(path: Path, edits: Sequence[Edit], *, reset: bool) -> Saved:
         document = document.without(edit.path) if edit.remove else document.with_value(edit.path, edit.value)
     new = document.to_bytes()
     if new != old:
-        write_atomically(path, new)
+        _write(path, new)
         return Saved(path=path, changed=True, set_aside=aside)
     return Saved(path=path, changed=False, set_aside=aside)
+
+
+def _write(path: Path, data: bytes) -> None:
+    # Most programs only read settings, and need not pay for the modules that writing takes.
+    from modelplug.atomic import write_atomically
+
+    write_atomically(path, data)
 
 
 def _remove_remains(path: Path) -> None:

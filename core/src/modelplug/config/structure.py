@@ -17,7 +17,17 @@ from modelplug.errors import ConfigError
 if TYPE_CHECKING:
     import cattrs
 
-__all__ = ["Problem", "allowed_values", "field_types", "find_problems", "nearest", "structure_settings"]
+__all__ = [
+    "Problem",
+    "allowed_values",
+    "field_types",
+    "find_problems",
+    "nearest",
+    "problem_error",
+    "shorten",
+    "structure",
+    "structure_settings",
+]
 
 S = TypeVar("S")
 
