@@ -11,6 +11,13 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from modelplug.backends.resources import (
+    automatic_contexts,
+    default_threads,
+    kv_type,
+    most_free,
+    unknown_devices,
+)
 from modelplug.backends.types import BackendState, LoadPlan
 
 if TYPE_CHECKING:
@@ -22,25 +29,10 @@ if TYPE_CHECKING:
     from modelplug.formats.model_info import ModelInfo
     from modelplug.system.info import Device, SystemInfo
 
-__all__ = [
-    "AUTOMATIC_CONTEXT",
-    "PlanSet",
-    "automatic_contexts",
-    "default_threads",
-    "make_plans",
-    "unknown_devices",
-]
-
-AUTOMATIC_CONTEXT = 8192
-"""The most tokens of context that are chosen without being asked for; the model's own limit comes first."""
+__all__ = ["PlanSet", "make_plans"]
 
 WORTHWHILE_CONTEXT = 4096
 """An automatic context is not made smaller than this only to get the whole model onto a GPU."""
-
-SMALLEST_CONTEXT = 2048
-"""An automatic context is not made smaller than this to make a model fit at all."""
-
-UNKNOWN_SIZE = 1 << 62
 
 
 @attrs.frozen(kw_only=True)
@@ -70,22 +62,6 @@ class _Way:
     context: int
     layers: int
     verdict: FitVerdict
-
-
-def default_threads(system: SystemInfo) -> int:
-    """CPU threads that generation should use: the usable cores, but not the second thread of each."""
-    cpu = system.cpu
-    return max(1, min(cpu.usable_cores, cpu.physical_cores or cpu.usable_cores))
-
-
-def automatic_contexts(info: ModelInfo) -> tuple[int, ...]:
-    """The context sizes to consider where none was asked for, best first."""
-    size = min(info.context_length or SMALLEST_CONTEXT, AUTOMATIC_CONTEXT)
-    sizes = [size]
-    while size > SMALLEST_CONTEXT:
-        size = max(size // 2, SMALLEST_CONTEXT)
-        sizes.append(size)
-    return tuple(sizes)
 
 
 def make_plans(
@@ -205,9 +181,9 @@ class _Planner:
         verdict = fit(
             self.info,
             ram_available=self.system.memory.available,
-            device_free=None if device is None else _most_free(device, self.system),
+            device_free=None if device is None else most_free(device, self.system),
             context_size=context,
-            kv_type=_kv_type(self.report, self.demand),
+            kv_type=kv_type(self.report, self.demand),
             gpu_layers=layers,
             batch_size=self.demand.batch_size,
             ubatch=min(self._number("ubatch_size", 512), self.demand.batch_size),
@@ -320,43 +296,7 @@ class _Planner:
         return f"; context {way.context} tokens{of}, {why}"
 
 
-def unknown_devices(report: BackendReport, system: SystemInfo) -> list[Device]:
-    """The devices that an engine names and no probe of this machine knows, with nothing known of them.
-
-    That is so where only the engine speaks to the device, as with Vulkan, or where the driver's tools are
-    missing, as in a container. An engine's numbers are not trusted where probes did find devices of that api:
-    they may be hidden on purpose.
-    """
-    from modelplug.system.info import Device
-
-    probed = {device.api for device in system.devices}
-    found = []
-    for identity in report.devices:
-        api, _, number = identity.partition(":")
-        if api not in probed and number.isdecimal():
-            name = f"{api} device {number} of {report.engine}"
-            found.append(Device(id=identity, api=api, index=int(number), name=name, vendor="unknown"))
-    return found
-
-
 def _layers(count: int) -> str:
     if count < 0:
         return "all layers"
     return "1 layer" if count == 1 else f"{count} layers"
-
-
-def _most_free(device: Device, system: SystemInfo) -> int:
-    """The most memory that can be free on a device: an upper bound where the driver does not say."""
-    if device.memory_free is not None:
-        return device.memory_free
-    if device.unified_memory:
-        return system.memory.available
-    return device.memory_total if device.memory_total is not None else UNKNOWN_SIZE
-
-
-def _kv_type(report: BackendReport, demand: Demand) -> str:
-    """The type keys and values are kept in: the setting, or that of an engine that unpacks to 32 bits."""
-    named = demand.settings.get("kv_type")
-    if isinstance(named, str):
-        return named
-    return "f32" if report.dequantises is not None and report.dequantises >= 4 else "f16"

@@ -8,9 +8,10 @@ import attrs
 
 from modelplug.backends.compatibility import as_standalone, incompatibility, unusable
 from modelplug.backends.estimate import estimate_plan
-from modelplug.backends.plans import default_threads, make_plans
+from modelplug.backends.plans import make_plans
 from modelplug.backends.ranking import CPU_ONLY, Preference, placement, rank
 from modelplug.backends.refusal import refusal
+from modelplug.backends.resources import default_threads
 from modelplug.backends.types import BackendState, Candidate, Estimate, LoadPlan, Recommendation
 from modelplug.backends.wishes import Wishes, demand_of, unmet_wish
 from modelplug.errors import ConfigError, ModelplugError, UsageError

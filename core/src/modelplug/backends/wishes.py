@@ -32,6 +32,7 @@ class Wishes:
         threads: CPU threads.
         batch_size: Prompt tokens to evaluate at once.
         settings: Further settings of the backend, by the names its plugin gives them.
+        embeddings: Whether the model is wanted for its embeddings.
         force: Whether to try even what the memory verdict rules out.
     """
 
@@ -41,6 +42,7 @@ class Wishes:
     threads: int | None = None
     batch_size: int | None = None
     settings: dict[str, Any] = attrs.field(factory=dict)
+    embeddings: bool = False
     force: bool = False
 
     @classmethod
@@ -190,6 +192,8 @@ def unmet_wish(report: BackendReport, wishes: Wishes, runtime: Runtime) -> str:
     """
     from modelplug.config.structure import find_problems
 
+    if wishes.embeddings and "embeddings" not in report.capabilities:
+        return "it gives no embeddings, which were asked for"
     for name in wishes.explicit:
         # Asking for the CPU is a wish that an engine without GPU support grants by being itself.
         if name in report.ignored_settings and not (name == "gpu_layers" and wishes.gpu_layers == 0):

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelplug.backends.plans import automatic_contexts, default_threads, make_plans
+from modelplug.backends.plans import make_plans
+from modelplug.backends.resources import automatic_contexts, default_threads
 from modelplug.backends.wishes import Demand
 from modelplug.formats.memory import memory_need, offloadable_layers
 from modelplug.formats.model_info import LayerSizes

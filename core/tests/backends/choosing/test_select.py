@@ -237,6 +237,17 @@ def test_a_setting_that_an_engine_ignores_is_refused_with_what_to_use_instead(ki
     assert verdicts(choose(kit, deaf))["engine"].suitable
 
 
+def test_embeddings_are_wanted_from_an_engine_that_has_them(kit: Any) -> None:
+    """A model that is loaded for its embeddings goes to an engine that declares them."""
+    reports = [kit.report("deaf", priority=9), kit.report("able", capabilities=frozenset({"embeddings"}))]
+    selector = BackendSelector(kit.runtime(*reports))
+
+    assert selector.select(kit.model()).backend == "deaf"
+    recommendation = selector.select(kit.model(), embeddings=True)
+    assert recommendation.backend == "able"
+    assert verdicts(recommendation)["deaf"].reason == "it gives no embeddings, which were asked for"
+
+
 def test_own_settings_reach_the_plan_and_unknown_ones_rule_a_backend_out(kit: Any) -> None:
     """A setting that only one engine has chooses that engine."""
     kinds = {"engine": EngineSettings}
