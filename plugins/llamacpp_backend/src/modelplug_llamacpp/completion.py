@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from modelplug.backends.model import Chunk, GenerateParams, GenerationStats
-from modelplug.backends.streaming import REPEAT_WINDOW
+from modelplug.backends.streaming import REPEAT_WINDOW, StopFilter
 from modelplug.errors import BackendError, ContextOverflowError
 from modelplug_llamacpp.http import ServerRefusedError
 
-__all__ = ["completion_body", "last_chunk", "logprobs_of", "refusal"]
+__all__ = ["Completion", "completion_body", "logprobs_of", "refusal"]
 
 NAME = "llamacpp"
-_REASONS = {"eos": "stop", "word": "stop", "limit": "length", "cancelled": "cancelled"}
+_REASONS = {"eos": "stop", "word": "stop", "limit": "length"}
 
 
 def completion_body(prompt: str | list[int], params: GenerateParams) -> dict[str, Any]:
@@ -30,7 +31,8 @@ def completion_body(prompt: str | list[int], params: GenerateParams) -> dict[str
         "min_p": params.min_p,
         "repeat_penalty": params.repeat_penalty,
         "repeat_last_n": REPEAT_WINDOW,
-        "stop": list(params.stop),
+        # Stop strings are looked for here: the server swallows what only begins like one at the very end.
+        "timings_per_token": bool(params.stop),
     }
     if params.seed is not None:
         body["seed"] = params.seed
@@ -49,27 +51,62 @@ def logprobs_of(event: dict[str, Any]) -> tuple[dict[str, float], ...]:
     )
 
 
-def last_chunk(
-    event: dict[str, Any],
-    params: GenerateParams,
-    warnings: tuple[str, ...],
-    first_token_seconds: float | None,
-    total_seconds: float,
-) -> Chunk:
-    """The last chunk of a request, from the server's last event."""
-    timings = event.get("timings") or {}
-    stats = GenerationStats(
-        prompt_tokens=event["tokens_evaluated"],
-        completion_tokens=event["tokens_predicted"],
-        prompt_seconds=timings["prompt_ms"] / 1000 if "prompt_ms" in timings else None,
-        generate_seconds=timings["predicted_ms"] / 1000 if "predicted_ms" in timings else None,
-        first_token_seconds=first_token_seconds,
-        total_seconds=total_seconds,
-        cached_tokens=timings.get("cache_n", 0),
-        warnings=warnings,
-    )
-    tokens = tuple(event.get("tokens", ())) if params.return_tokens else ()
-    return Chunk(event.get("content", ""), tokens, _REASONS[event["stop_type"]], stats)
+class Completion:
+    """Makes chunks of the server's events.
+
+    Args:
+        params: The request's parameters.
+        warnings: For the statistics.
+    """
+
+    def __init__(self, params: GenerateParams, warnings: tuple[str, ...]) -> None:
+        self._params = params
+        self._warnings = warnings
+        self._filter = StopFilter(params.stop)
+        self._began = time.perf_counter()
+        self._first: float | None = None
+        self._tokens: list[int] = []
+        self._logprobs: list[dict[str, float]] = []
+        self._event: dict[str, Any] = {"tokens_predicted": 0, "tokens_evaluated": 0}
+
+    def take(self, event: dict[str, Any]) -> Chunk | None:
+        """Take an event; gives the chunk it makes, which is the last one if it has a finish reason."""
+        self._first = self._first or time.perf_counter() - self._began
+        self._event = event
+        text, stopped = self._filter.feed(event["content"])
+        if self._params.return_tokens:
+            self._tokens.extend(event.get("tokens", ()))
+        self._logprobs.extend(logprobs_of(event))
+        if stopped:
+            return self._last(text, "stop")
+        if event["stop"]:
+            return self._last(text + self._filter.flush(), _REASONS[event["stop_type"]])
+        # Half a character, or what may become a stop string: tokens wait for their text.
+        return self._chunk(text, None, None) if text else None
+
+    def cancelled(self) -> Chunk:
+        """The last chunk of a request that was cancelled."""
+        return self._last(self._filter.flush(), "cancelled")
+
+    def _last(self, text: str, reason: str) -> Chunk:
+        timings = self._event.get("timings") or {}
+        stats = GenerationStats(
+            prompt_tokens=self._event["tokens_evaluated"],
+            completion_tokens=self._event["tokens_predicted"],
+            prompt_seconds=timings["prompt_ms"] / 1000 if "prompt_ms" in timings else None,
+            generate_seconds=timings["predicted_ms"] / 1000 if "predicted_ms" in timings else None,
+            first_token_seconds=self._first,
+            total_seconds=time.perf_counter() - self._began,
+            cached_tokens=timings.get("cache_n", 0),
+            warnings=self._warnings,
+        )
+        return self._chunk(text, reason, stats)
+
+    def _chunk(self, text: str, reason: str | None, stats: GenerationStats | None) -> Chunk:
+        chunk = Chunk(text, tuple(self._tokens), reason, stats, tuple(self._logprobs))
+        self._tokens.clear()
+        self._logprobs.clear()
+        return chunk
 
 
 def refusal(error: ServerRefusedError, context_size: int, *, phase: str = "generate") -> BackendError:

@@ -6,8 +6,8 @@ import contextlib
 import importlib.metadata
 import secrets
 import threading
-import time
 from collections.abc import Iterator, Sequence
+from http.client import HTTPException
 from typing import Any
 
 import attrs
@@ -27,7 +27,7 @@ from modelplug.backends.streaming import check_demands, fit_prompt
 from modelplug.backends.types import LoadRequest
 from modelplug.errors import BackendError, CapabilityError
 from modelplug_llamacpp.binary import knows_architecture
-from modelplug_llamacpp.completion import completion_body, last_chunk, logprobs_of, refusal
+from modelplug_llamacpp.completion import Completion, completion_body, refusal
 from modelplug_llamacpp.http import ServerConnection, ServerRefusedError
 from modelplug_llamacpp.parameters import context_per_request, native_parameters
 from modelplug_llamacpp.probe import device_id
@@ -141,7 +141,7 @@ class LlamaCppModel(Model):
         """Stream a continuation of `prompt`."""
         params = params or GenerateParams()
         warnings = check_demands(params, self.capabilities, NAME)
-        wanted: str | list[int] = prompt if isinstance(prompt, str) else list(prompt)
+        wanted: str | list[int] = prompt if isinstance(prompt, str) else self._checked(prompt)
         if params.overflow == "truncate" or not prompt:
             tokens = self.tokenize(wanted) if isinstance(wanted, str) else wanted
             starts = int(bool(tokens) and tokens[:1] == self.tokenize("")[:1])
@@ -176,24 +176,22 @@ class LlamaCppModel(Model):
         cancel: CancelToken,
         warnings: tuple[str, ...],
     ) -> Iterator[Chunk]:
-        began = time.perf_counter()
-        first: float | None = None
-        count = 0
+        completion = Completion(params, warnings)
         with self._connected() as connection:
             cancel.on_cancel(connection.abort)
             try:
-                if not cancel.cancelled:
-                    for event in connection.stream("/completion", completion_body(prompt, params)):
-                        first = first or time.perf_counter() - began
-                        if event["stop"]:
-                            yield self._finish(event, params, warnings, first, time.perf_counter() - began)
-                            return
-                        count = event["tokens_predicted"]
-                        tokens = tuple(event["tokens"]) if params.return_tokens else ()
-                        yield Chunk(event["content"], tokens, None, None, logprobs_of(event))
+                for event in connection.stream("/completion", completion_body(prompt, params)):
+                    chunk = completion.take(event)
+                    if chunk is not None and chunk.finish_reason is not None:
+                        # After a stop string the server would go on.
+                        connection.abort()
+                        yield self._counted(chunk)
+                        return
+                    if chunk is not None:
+                        yield chunk
             except ServerRefusedError as error:
                 raise refusal(error, self._context_size) from error
-            except (OSError, ValueError, AttributeError) as error:
+            except (OSError, ValueError, AttributeError, HTTPException) as error:
                 # http.client answers a connection shut down under its feet in several ways.
                 if not cancel.cancelled:
                     raise BackendError(
@@ -210,18 +208,9 @@ class LlamaCppModel(Model):
                 phase="generate",
                 advice="Try again; `modelplug --debug` shows the engine's own messages.",
             )
-        event = {"tokens_predicted": count, "tokens_evaluated": 0, "stop_type": "cancelled"}
-        yield self._finish(event, params, warnings, first, time.perf_counter() - began)
+        yield self._counted(completion.cancelled())
 
-    def _finish(
-        self,
-        event: dict[str, Any],
-        params: GenerateParams,
-        warnings: tuple[str, ...],
-        first: float | None,
-        total: float,
-    ) -> Chunk:
-        chunk = last_chunk(event, params, warnings, first, total)
+    def _counted(self, chunk: Chunk) -> Chunk:
         assert chunk.stats is not None
         with self._lock:
             self._tally = attrs.evolve(
@@ -247,6 +236,7 @@ class LlamaCppModel(Model):
         """The text of token ids."""
         if not tokens:
             return ""
+        tokens = self._checked(tokens)
         # The server writes special tokens out; leave the start token, which tokenize adds, to the caller.
         start = self.tokenize("")
         rest = list(tokens[len(start) :] if start and list(tokens[: len(start)]) == start else tokens)
@@ -255,10 +245,27 @@ class LlamaCppModel(Model):
         # SentencePiece vocabularies put a space before the first word.
         return text[1:] if text.startswith(" ") and self.info.tokenizer == "llama" and start else text
 
+    def _checked(self, tokens: Sequence[int]) -> list[int]:
+        # The server takes numbers beyond 32 bits for other ones.
+        size = self.info.vocabulary_size or 1 << 31
+        for token in tokens:
+            if not 0 <= token < size:
+                raise BackendError(
+                    f"there is no token {token}",
+                    backend=NAME,
+                    phase="tokenize",
+                    cause="unsupported",
+                    why=f"the vocabulary has the tokens 0 to {size - 1}",
+                    advice="Take token ids from `tokenize` of the same model.",
+                )
+        return list(tokens)
+
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """One vector per text, normalised to unit length by the engine."""
         if not self.capabilities.embeddings:
             return super().embed(texts)
+        if not texts:
+            return []
         with self._connected() as connection:
             try:
                 answer = connection.post("/v1/embeddings", {"input": list(texts), "encoding_format": "float"})

@@ -35,6 +35,7 @@ class ServerConnection:
     def __init__(self, address: str, key: str) -> None:
         self._connection = http.client.HTTPConnection(address)
         self._headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+        self._aborted = False
 
     def get(self, path: str) -> Any:
         """Ask for `path` and return the answer."""
@@ -55,6 +56,10 @@ class ServerConnection:
 
     def stream(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Send `body` and yield the server-sent events of the answer as they come."""
+        self._connection.connect()
+        # `abort` may have come while there was no socket to shut down yet.
+        if self._aborted:
+            raise ConnectionAbortedError("the request was given up before it was sent")
         self._connection.request("POST", path, json.dumps(body), self._headers)
         response = self._connection.getresponse()
         if response.status != 200:
@@ -71,6 +76,7 @@ class ServerConnection:
 
     def abort(self) -> None:
         """Shut the connection down from any thread, which makes the server stop working on it."""
+        self._aborted = True
         socket = self._connection.sock
         if socket is not None:
             import contextlib

@@ -25,10 +25,10 @@ __all__ = ["ProcessClauses"]
 needs_signals = pytest.mark.skipif(os.name != "posix", reason="this system has no SIGKILL")
 
 
-def kill(process: psutil.Process) -> None:
-    """End a process at once."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process.kill()
+def helpers(tree: Tree) -> list[psutil.Process]:
+    """The processes that an engine has started; those that the worker has forked are modelplug's own."""
+    (worker, *others) = tree.living()
+    return [process for process in others if process.cmdline() != worker.cmdline()]
 
 
 class ProcessClauses(ConformanceBase):
@@ -66,14 +66,15 @@ class ProcessClauses(ConformanceBase):
         self, conformance_model: LoadedModel, conformance_path: Path
     ) -> None:
         """Where the engine has processes of its own, their death while generating is a `BackendError`."""
-        if len(Tree(conformance_model.engine.process.pid).living()) == 1:  # type: ignore[attr-defined]
+        if not helpers(Tree(conformance_model.engine.process.pid)):  # type: ignore[attr-defined]
             return
         with self.load(conformance_path) as victim:
             tree = Tree(victim.engine.process.pid)  # type: ignore[attr-defined]
             stream = victim.generate(self.prompts[0], self.greedy(max_tokens=None))
             next(stream)
-            for helper in tree.living()[:0:-1]:
-                kill(helper)
+            for helper in helpers(tree):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    helper.kill()
             with pytest.raises(BackendError):
                 self.collect(stream)
                 self.ask(victim)
