@@ -161,15 +161,21 @@ class BackendSelector:
 
     def _measure_bandwidth(self) -> None:
         """Measure the memory's bandwidth, which takes a second once per machine: a prediction rests on it."""
-        from modelplug.system import bandwidth, measure_bandwidth
+        from modelplug.system import bandwidth
 
-        file = self._runtime.paths.cache / bandwidth.default_cache_file().name
+        system = self._runtime.system
         try:
-            measured = measure_bandwidth(system=self._runtime.system, cache_file=file)
+            measured = bandwidth.measure(system.cpu, system.memory)
         except ModelplugError:
             # It can't be measured here: the estimate then says that nothing is known.
             return
         self._measured_bandwidth = measured.bytes_per_second
+        file = self._runtime.paths.cache / bandwidth.default_cache_file().name
+        try:
+            bandwidth.store(file, bandwidth.cache_key(system.cpu, system.memory), measured)
+        except OSError:
+            # The next run measures again, and `doctor` reports the directory.
+            return
 
     def _preference(self, info: ModelInfo | None) -> Preference:
         settings = self._runtime.config.effective

@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import sys
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -219,39 +220,47 @@ def _values(runtime: Runtime, report: Report) -> dict[str, Any] | None:
 
 def _directories(runtime: Runtime, report: Report) -> dict[str, Any]:
     from modelplug.logs import LOG_NAME
+    from modelplug.system.report import format_bytes
 
     paths = runtime.paths
-    found: dict[str, Any] = {
-        name: _directory(name, path, report)
-        for name, path in (
-            ("config", paths.config),
-            ("data", paths.data),
-            ("cache", paths.cache),
-            ("logs", paths.logs),
+    folders = {"config": paths.config, "data": paths.data, "cache": paths.cache, "logs": paths.logs}
+    found: dict[str, Any] = {name: _directory(path) for name, path in folders.items()}
+    locked = [str(folders[name]) for name, item in found.items() if not item["writable"]]
+    if locked:
+        report.find(
+            "warning",
+            "directories",
+            f"nothing can be written to {', '.join(dict.fromkeys(locked))}, so nothing is remembered there",
+            "Make that possible, or set MODELPLUG_HOME to a directory that can be written to.",
         )
-    }
+    full = [item for item in found.values() if item["writable"] and (item["free_bytes"] or 0) < LITTLE_DISK]
+    if full:
+        where = ", ".join(dict.fromkeys(item["path"] for item in full))
+        free = format_bytes(min(item["free_bytes"] or 0 for item in full))
+        report.find(
+            "warning", "disk", f"only {free} are free on the disk of {where}", "Free some space there."
+        )
     log = paths.logs / LOG_NAME
     found["log"] = {"path": str(log), "bytes": log.stat().st_size if log.is_file() else 0}
     return found
 
 
-def _directory(name: str, path: Path, report: Report) -> dict[str, Any]:
-    from modelplug.system.report import format_bytes
-
+def _directory(path: Path) -> dict[str, Any]:
     # None of them is made before something is written into it: what counts is the one it will be made in.
     existing = next((folder for folder in (path, *path.parents) if folder.exists()), path)
     free = shutil.disk_usage(existing).free if existing.exists() else None
-    writable = existing.is_dir() and os.access(existing, os.W_OK)
-    about = f"{name} directory"
-    if not writable:
-        report.find(
-            "warning",
-            about,
-            f"{path} can't be written to, so nothing is remembered there",
-            f"Make it writable, or set MODELPLUG_HOME to a directory that is (now {path.parent}).",
-        )
-    elif free is not None and free < LITTLE_DISK:
-        report.find(
-            "warning", about, f"only {format_bytes(free)} are free on the disk of {path}", "Free some."
-        )
-    return {"path": str(path), "exists": path.is_dir(), "writable": writable, "free_bytes": free}
+    return {
+        "path": str(path),
+        "exists": path.is_dir(),
+        "writable": _writable(existing),
+        "free_bytes": free,
+    }
+
+
+def _writable(folder: Path) -> bool:
+    """Whether a directory can be made there, found out by making one: permissions alone do not tell."""
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".modelplug-doctor-"):
+            return True
+    except OSError:
+        return False

@@ -214,5 +214,14 @@ def _as_plain(
         {"context_size": context, "place": place, **plain(verdict)} for context, place, verdict in memory
     ]
     if tensors is not None:
-        result["tensors"] = plain(tensors)
+        result["tensors"] = [
+            {
+                "name": tensor.name,
+                "type": tensor.type,
+                "shape": list(tensor.shape),
+                "elements": tensor.elements,
+                "size": tensor.size,
+            }
+            for tensor in tensors
+        ]
     return result

@@ -392,17 +392,22 @@ def test_the_estimate_says_what_it_rests_on(kit: Any) -> None:
 def test_the_bandwidth_is_measured_when_a_prediction_needs_it(
     kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Recommending measures it once; loading does not pay for that."""
-    import modelplug.system
-    from modelplug.system.bandwidth import Bandwidth
+    """Recommending measures it once, also on a full disk; loading does not pay for that."""
+    from modelplug.system import bandwidth
 
     calls: list[Any] = []
 
-    def measure(**arguments: Any) -> Bandwidth:
+    def measure(*arguments: Any) -> bandwidth.Bandwidth:
         calls.append(arguments)
-        return Bandwidth(bytes_per_second=20e9, threads=1, buffer_bytes=1, seconds=0.0, measured_at="")
+        return bandwidth.Bandwidth(
+            bytes_per_second=20e9, threads=1, buffer_bytes=1, seconds=0.0, measured_at=""
+        )
 
-    monkeypatch.setattr(modelplug.system, "measure_bandwidth", measure)
+    def store(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(bandwidth, "measure", measure)
+    monkeypatch.setattr(bandwidth, "store", store)
     selector = BackendSelector(kit.runtime(kit.report(), system=kit.system(bandwidth=None)))
 
     assert isinstance(selector.select(kit.model()).performance_estimate, str)

@@ -128,7 +128,23 @@ def test_a_directory_that_can_not_be_written_is_found(kit: Any) -> None:
 
     assert report["directories"]["data"]["writable"] is True
     assert report["directories"]["logs"]["writable"] is False
-    assert findings(report)["logs directory"][0] == "warning"
+    assert findings(report)["directories"][0] == "warning"
+    (what,) = [item["what"] for item in report["findings"] if item["about"] == "directories"]
+    assert f"nothing can be written to {bench.home / 'logs'}," in what
+    assert sorted(path.name for path in bench.home.iterdir() if path.name.startswith(".modelplug")) == []
+
+
+def test_a_full_disk_is_found(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One finding for all directories on it."""
+    import shutil
+
+    usage = shutil.disk_usage(Path.home())._replace(free=5 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+
+    report = examined(kit.bench(kit.report("mine")))
+
+    (what,) = [item["what"] for item in report["findings"] if item["about"] == "disk"]
+    assert what.startswith("only 5.0 MiB are free on the disk of ")
 
 
 def test_secrets_and_home_directories_are_taken_out(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
