@@ -211,6 +211,22 @@ def test_an_unknown_name_given_on_purpose_is_an_error(paths: Paths) -> None:
         config.backend_settings("engine", EngineSettings)
 
 
+def test_unknown_names_do_not_keep_the_known_ones_from_being_used(paths: Paths) -> None:
+    """Names that this program does not know are kept in the file and left out of the settings."""
+    write(
+        paths,
+        '{"backend.current": "auto", "mine": {}, "deadlines": {"load": 3, "x.y": 1}, "isolation": "inline"}',
+    )
+    config = manager(paths)
+    assert config.settings.deadlines.load == 3
+    assert config.settings.isolation == "inline"
+    assert len(config.warnings) == 3
+    assert config.get(("backend.current",)) == "auto"
+    config.set("isolation", "process")
+    config.save()
+    assert '"backend.current": "auto"' in paths.config_file.read_text()
+
+
 def test_a_wrong_value_is_an_error_when_it_is_asked_for_and_only_then(paths: Paths) -> None:
     """One wrong value does not make the others useless."""
     write(paths, '{"isolation": "inlin", "deadlines": {"load": 3}}')

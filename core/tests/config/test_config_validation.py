@@ -93,6 +93,12 @@ def test_each_fault_is_one_issue_with_key_severity_and_words(
 def test_issues_carry_their_line_and_come_in_the_order_of_the_file() -> None:
     """Lines are those an editor shows."""
     result = check('{\n"b": 1,\n"deadlines": {\n "load": "x",\n "loads": 1},\n"a": 2}')
+    dotted = check('{\n"a": 1,\n"b.c": 2,\n"backends": {"engine": {\n"d.e": 1}}}')
+    assert [(issue.line, issue.key) for issue in dotted.issues] == [
+        (2, "a"),
+        (3, "b.c"),
+        (5, "backends.engine.d.e"),
+    ]
     assert [(issue.line, issue.key) for issue in result.issues] == [
         (2, "b"),
         (4, "deadlines.load"),

@@ -14,7 +14,7 @@ from modelplug.config.document import Document, KeyPath, split_key
 from modelplug.config.environment import read_environment
 from modelplug.config.layers import MISSING, Layer, Origin, flatten, lookup, merge, place, without
 from modelplug.config.schema import Settings
-from modelplug.config.structure import find_problems, problem_error, structure, structure_settings
+from modelplug.config.structure import find_problems, known_only, problem_error, structure, structure_settings
 from modelplug.errors import ConfigError
 from modelplug.paths import Paths
 
@@ -185,14 +185,7 @@ class ConfigManager:
         Raises:
             ConfigError: A value is not allowed.
         """
-        effective = self.effective
-        problems = find_problems(effective, Settings)
-        wrong = [problem for problem in problems if problem.kind != "unknown"]
-        if wrong:
-            raise problem_error(wrong)
-        for problem in problems:
-            effective = without(effective, split_key(problem.key))
-        return structure(effective, Settings)
+        return structure(known_only(self.effective, Settings), Settings)
 
     def get(self, key: str | KeyPath, default: Any = None) -> Any:
         """The value in force of one setting.

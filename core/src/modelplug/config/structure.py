@@ -22,6 +22,7 @@ __all__ = [
     "allowed_values",
     "field_types",
     "find_problems",
+    "known_only",
     "nearest",
     "problem_error",
     "shorten",
@@ -90,6 +91,22 @@ def structure(values: Mapping[str, Any], kind: type[S], *, prefix: str = "") -> 
         raise problem_error(problems)
     result: S = _converter().structure(dict(values), kind)
     return result
+
+
+def known_only(values: Mapping[str, Any], kind: type[Any]) -> dict[str, Any]:
+    """The values without the names that `kind`, or a class inside it, does not have.
+
+    Args:
+        values: Plain values by name.
+        kind: An attrs class.
+    """
+    types = field_types(kind)
+    kept: dict[str, Any] = {}
+    for name, value in values.items():
+        if name in types:
+            inner = _attrs_class(types[name])
+            kept[name] = known_only(value, inner) if inner and isinstance(value, Mapping) else value
+    return kept
 
 
 def problem_error(problems: list[Problem]) -> ConfigError:

@@ -258,9 +258,12 @@ def _warning(document: Document, message: str, path: tuple[str, ...]) -> Issue:
 
 def _issue(document: Document, problem: Problem, prefix: tuple[str, ...]) -> Issue:
     """The issue for a problem; an unknown name that resembles none is kept, and only a warning."""
-    below = problem.key.split(".")[len(dotted(prefix).split(".")) if prefix else 0 :]
+    below = problem.key[len(dotted(prefix)) + 1 :] if prefix else problem.key
     harmless = problem.kind == "unknown" and not problem.nearest
-    line = document.line_of((*prefix, *below)) or document.line_of((*prefix, *below[:1]))
+    steps = below.split(".")
+    # A name may itself hold dots, as some older programs' names do.
+    places = ((below,), tuple(steps), tuple(steps[:1]))
+    line = next(filter(None, (document.line_of((*prefix, *place)) for place in places)), None)
     return Issue(
         message=str(problem),
         severity="warning" if harmless else "error",
