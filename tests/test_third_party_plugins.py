@@ -287,3 +287,20 @@ def test_an_uninstalled_plugin_is_missed_until_forgotten(environment: Any) -> No
     assert "pip install" in missing[0]["install"]
     assert forgotten.returncode == 0, forgotten.stderr
     assert after == []
+
+
+def test_the_conformance_kit_holds_a_third_party_to_the_contract(environment: Any) -> None:
+    """The good plugin, installed like any other, passes every clause of the kit from its own tests."""
+    tests = environment.root / "markov-tests"
+    tests.mkdir()
+    source = _helper().third_party("good") / "tests" / "test_markov_conformance.py"
+    (tests / source.name).write_bytes(source.read_bytes())
+    result = environment.run(
+        *("-q", "-p", "no:cacheprovider", "--basetemp", environment.root / "kit", "--rootdir", tests, tests),
+        module="pytest",
+        environ=only("markov"),
+        timeout=280,
+    )
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert " passed" in result.stdout
