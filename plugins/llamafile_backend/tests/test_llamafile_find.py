@@ -11,7 +11,8 @@ import pytest
 import modelplug_llamafile
 from modelplug.backends.types import BackendState, LoadRequest
 from modelplug.system.info import CpuInfo, Device, MemoryInfo, SystemInfo
-from modelplug_llamafile.detection import detect
+from modelplug_llamafile.abilities import probe_abilities
+from modelplug_llamafile.detection import detect, probe
 from modelplug_llamafile.find import command_of, examine, find_program
 from modelplug_llamafile.settings import LlamafileSettings
 
@@ -142,6 +143,30 @@ def test_detection_tells_absent_broken_cpu_and_gpu_apart(tmp_path: Path) -> None
     gpu = detect(system(GPU, attrs.evolve(GPU, id="cuda:0", visible=False)), environ, tmp_path / "cwd")
     assert (gpu.state, gpu.devices) == (BackendState.GPU, ("cuda:1",))
     assert set(attrs.fields_dict(LlamafileSettings)) == set(gpu.settings)
+
+
+def test_the_version_is_what_the_program_said_when_it_was_asked(
+    fake: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Before a program is first asked, its version is unknown; afterwards it is remembered."""
+    program = fake("modern")
+    environ = {**environment(tmp_path, program.parent), "MODELPLUG_HOME": str(tmp_path / "home")}
+    assert detect(system(), environ, tmp_path / "cwd").version == "unknown"
+    probe_abilities(program, tmp_path / "home" / "cache")
+    assert detect(system(), environ, tmp_path / "cwd").version == "0.10.4"
+
+
+def test_the_deep_probe_asks_the_program(
+    fake: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It gives the version, or says why the program can't be used."""
+    monkeypatch.setenv("PATH", f"{fake('v1').parent}{os.pathsep}{os.environ['PATH']}")
+    assert probe() == {"version": "0.9.3"}
+    broken = program_at(tmp_path / "bin" / "llamafile")
+    monkeypatch.setenv("PATH", f"{broken.parent}{os.pathsep}{os.environ['PATH']}")
+    found = probe()
+    assert found["state"] == "broken"
+    assert "--help" in found["cause"]
 
 
 def test_a_llamafile_can_be_loaded_where_no_program_is_installed(tmp_path: Path, info: ModelInfo) -> None:

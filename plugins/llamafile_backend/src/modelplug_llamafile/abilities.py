@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from modelplug.errors import BackendError
-from modelplug.system.child import run_child
 from modelplug_llamafile.find import command_of
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from modelplug.system.child import ChildResult
 
-__all__ = ["Abilities", "flags_in", "probe_abilities", "version_in"]
+__all__ = ["Abilities", "flags_in", "probe_abilities", "recall_abilities", "version_in"]
 
 NAME = "llamafile"
 HELP_SECONDS = 30.0
@@ -62,13 +61,32 @@ def probe_abilities(program: Path, cache: Path, *, deadline: float | None = None
     Raises:
         BackendError: It gives no usable answer; carries what it said.
     """
-    entry = cache / "llamafile-help" / f"{_identity(program)}.json"
-    remembered = _recall(entry)
+    remembered = recall_abilities(program, cache)
     if remembered is not None:
         return remembered
     abilities = _ask(program, min(deadline or HELP_SECONDS, HELP_SECONDS))
-    _remember(entry, abilities)
+    _remember(_entry(program, cache), abilities)
     return abilities
+
+
+def recall_abilities(program: Path, cache: Path) -> Abilities | None:
+    """What the program answered before, or None; runs nothing.
+
+    Args:
+        program: The executable.
+        cache: The directory where answers are kept.
+    """
+    try:
+        found: dict[str, Any] = json.loads(_entry(program, cache).read_text("utf-8"))
+        return Abilities(
+            version=str(found["version"]),
+            flags=frozenset(map(str, found["flags"])),
+            flags_v2=frozenset(map(str, found["flags_v2"])),
+            environment=frozenset(map(str, found["environment"])),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        # Not there, or not what we wrote: the program must be asked.
+        return None
 
 
 def flags_in(text: str) -> frozenset[str]:
@@ -101,6 +119,8 @@ def _plain(text: str) -> str:
 
 
 def _ask(program: Path, deadline: float) -> Abilities:
+    from modelplug.system.child import run_child
+
     command = command_of(program)
     mode = run_child([*command, "--server", "--help"], deadline=deadline)
     general = run_child([*command, "--help"], deadline=deadline)
@@ -142,24 +162,12 @@ def _useless_answer(program: Path, answers: Sequence[ChildResult]) -> BackendErr
     )
 
 
-def _identity(program: Path) -> str:
+def _entry(program: Path, cache: Path) -> Path:
+    """Where the answer of exactly this file is kept."""
     status = program.stat()
     facts = (_CACHE_FORMAT, str(program.resolve()), status.st_size, status.st_mtime_ns, status.st_ino)
-    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
-
-
-def _recall(entry: Path) -> Abilities | None:
-    try:
-        found: dict[str, Any] = json.loads(entry.read_text("utf-8"))
-        return Abilities(
-            version=str(found["version"]),
-            flags=frozenset(map(str, found["flags"])),
-            flags_v2=frozenset(map(str, found["flags_v2"])),
-            environment=frozenset(map(str, found["environment"])),
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        # Not there, or not what we wrote: ask the program again.
-        return None
+    digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+    return cache / "llamafile-help" / f"{digest}.json"
 
 
 def _remember(entry: Path, abilities: Abilities) -> None:

@@ -39,7 +39,7 @@ def detect(system: SystemInfo, environ: Mapping[str, str], directory: Path) -> B
         name=NAME,
         state=BackendState.GPU if devices else BackendState.CPU,
         engine="llamafile",
-        version=program.version if program else "",
+        version=_version(program, environ) if program and not program.problem else "",
         cause="" if devices else "no NVIDIA, AMD or Apple GPU was found",
         install=_install_advice(system),
         formats=("gguf", "llamafile"),
@@ -72,6 +72,14 @@ def detect(system: SystemInfo, environ: Mapping[str, str], directory: Path) -> B
     return report
 
 
+def _version(program: Program, environ: Mapping[str, str]) -> str:
+    """As the program said when it was last asked, else as its name says."""
+    from modelplug_llamafile.abilities import recall_abilities
+
+    known = recall_abilities(program.path, Paths.from_environment(environ).cache)
+    return (known.version if known else "") or program.version or "unknown"
+
+
 def configured_executable(environ: Mapping[str, str]) -> str | None:
     """The setting `backends.llamafile.executable`, or None."""
     from modelplug.config import ConfigManager
@@ -96,7 +104,7 @@ def probe() -> dict[str, Any]:
         abilities = probe_abilities(program.path, Paths.from_environment().cache)
     except BackendError as error:
         return {"state": "broken", "cause": str(error), "install": error.advice}
-    return {"version": abilities.version or program.version}
+    return {"version": abilities.version or program.version or "unknown"}
 
 
 def _install_advice(system: SystemInfo) -> str:
