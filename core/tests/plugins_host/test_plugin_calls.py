@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -212,3 +213,17 @@ def test_strict_raises_for_a_reported_problem(site: Any) -> None:
 
     with pytest.raises(PluginError, match="has a problem"):
         manager.report_problem("a", "it takes a name that is taken")
+
+
+def test_several_threads_may_ask_at_once(site: Any) -> None:
+    """The first question loads the plugins once, whichever thread asks it, and all get the answer."""
+    counter = site.root / "count"
+    source = f"import pathlib\npathlib.Path({str(counter)!r}).open('a').write('x')\n"
+    site.add("a", source + commands("one"))
+    manager = site.manager({"MODELPLUG_PLUGIN_DEADLINE": "20"})
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: manager.call("modelplug_commands"), range(8)))
+
+    assert [[result.plugin for result in answer] for answer in answers] == [["a"]] * 8
+    # Once in the child of the first contact, and once here.
+    assert counter.read_text() == "xx"

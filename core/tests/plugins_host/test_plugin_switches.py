@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -155,3 +156,15 @@ def test_a_home_that_can_not_be_written_is_an_error(three: Any) -> None:
     with pytest.raises(ConfigError, match="could not be disabled for good") as caught:
         three.manager().set_enabled("two", False)
     assert "MODELPLUG_DISABLE_PLUGINS" in caught.value.advice
+
+
+def test_changes_at_the_same_time_are_all_kept(site: Any) -> None:
+    """Several processes (here: managers in threads) that disable plugins do not undo each other's choices."""
+    names = [f"p{number}" for number in range(8)]
+    for name in names:
+        site.add(name)
+    managers = [site.manager() for _ in names]
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(lambda pair: pair[0].set_enabled(pair[1], False), zip(managers, names, strict=True)))
+
+    assert json.loads((site.home / "plugins.json").read_text())["disabled"] == names
