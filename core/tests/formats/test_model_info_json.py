@@ -43,13 +43,11 @@ def test_any_record_survives_json(info: ModelInfo) -> None:
     assert from_dict(json.loads(json.dumps(to_dict(info)))) == info
 
 
-@pytest.mark.parametrize("name", sorted(samples.single_files()))
+@pytest.mark.parametrize("name", sorted(samples.single_files().keys() - {"pointer.gguf", "page.gguf"}))
 def test_every_format_survives_json(name: str, tmp_path: Path) -> None:
     """What inspection says of any format can be written as strict JSON and read back."""
     path = tmp_path / name
     path.write_bytes(samples.single_files()[name])
-    if name.endswith((".gguf",)) and name in {"pointer.gguf", "page.gguf"}:
-        pytest.skip("not a model")
     info = inspect(path)
     assert from_dict(json.loads(json.dumps(to_dict(info), allow_nan=False))) == info
 

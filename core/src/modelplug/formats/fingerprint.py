@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FingerprintBuilder", "fingerprint_of_bytes"]
 
-_PIECE: Final = 1 << 20
+_PIECE: Final = 64 << 10
 _HEADER_LIMIT: Final = 32 << 20
 _TAIL: Final = 64 << 10
 _BLOCK: Final = 4 << 10

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import attrs
 
@@ -27,8 +27,7 @@ MAX_ELEMENTS: Final = (1 << 63) - 1
 MAX_ALIGNMENT: Final = 1 << 24
 
 
-@attrs.frozen
-class TensorEntry:
+class TensorEntry(NamedTuple):
     """One row of the tensor table.
 
     Attributes:

@@ -58,6 +58,10 @@ _SPACE: Final = re.compile(rb"\s*")
 _COLON: Final = re.compile(rb"\s*:\s*")
 _CLOSED: Final = re.compile(rb"\s*\}")
 _ENTRY: Final = re.compile(rb"\{[^{}]{1,2048}\}")
+# How the safetensors library itself writes an entry; anything else goes through the JSON parser.
+_USUAL_ENTRY: Final = re.compile(
+    rb'\{"dtype":"(\w{1,20})","shape":\[((?:\d{1,18}(?:,\d{1,18}){0,15})?)\],"data_offsets":\[(\d{1,18}),(\d{1,18})\]\}'
+)
 _NEXT: Final = re.compile(rb"\s*([,}])")
 _LONGEST_KEY: Final = 4096
 _MAX_QUOTES: Final = 1 << 20
@@ -218,8 +222,11 @@ class _Header:
 
     def string(self, at: int, end: int) -> str:
         """The text between two offsets, decoded."""
+        raw = self.text[at:end]
+        if raw.isascii() and b"\\" not in raw and raw.decode("ascii").isprintable():
+            return raw[1:-1].decode("ascii")
         try:
-            value = json.loads(self.text[at:end])
+            value = json.loads(raw)
         except ValueError as error:
             self.bad(f"a text in its header can't be decoded ({error})", at)
         return str(value)
@@ -248,6 +255,26 @@ class _Header:
         """Read one tensor's entry; return where it ends."""
         if len(self.tensors) >= MAX_TENSORS:
             self.bad(f"there are more than {MAX_TENSORS} tensors", at)
+        usual = _USUAL_ENTRY.match(self.text, at)
+        if usual is not None:
+            following, dtype = usual.end(), usual[1].decode("ascii")
+            shape = [int(length) for length in usual[2].split(b",")] if usual[2] else []
+            begin, end = int(usual[3]), int(usual[4])
+        else:
+            following, dtype, shape, begin, end = self.unusual_entry(name, at)
+        elements = 1
+        for dimension in shape:
+            elements *= dimension
+        size = end - begin
+        bits = DTYPE_BITS.get(dtype)
+        if size < 0 or (bits is not None and size * 8 != elements * bits):
+            self.bad(f"tensor {name!r} of {elements} {dtype} values has {size} bytes", at)
+        self.spans.append((begin, end, name))
+        self.tensors.append(Tensor(name, tuple(shape), dtype, elements, size))
+        return following
+
+    def unusual_entry(self, name: str, at: int) -> tuple[int, str, list[int], int, int]:
+        """Parse a tensor's entry as JSON: where it ends, its type, shape, and the offsets of its data."""
         match = _ENTRY.match(self.text, at)
         try:
             entry = json.loads(match[0]) if match else None
@@ -258,17 +285,7 @@ class _Header:
         dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
         if not isinstance(dtype, str) or not _whole_numbers(shape) or not _whole_numbers(offsets, 2):
             self.bad(f"the entry of tensor {name!r} lacks a proper `dtype`, `shape` or `data_offsets`", at)
-        elements = 1
-        for dimension in shape:
-            elements *= dimension
-        begin, end = offsets
-        size = end - begin
-        bits = DTYPE_BITS.get(dtype)
-        if size < 0 or (bits is not None and size * 8 != elements * bits):
-            self.bad(f"tensor {name!r} of {elements} {dtype} values has {size} bytes", at)
-        self.spans.append((begin, end, name))
-        self.tensors.append(Tensor(name, tuple(shape), dtype, elements, size))
-        return match.end()
+        return match.end(), dtype, shape, offsets[0], offsets[1]
 
     def check_order(self) -> int:
         """Check that the tensors fill the data section without overlap or gap; return its end."""

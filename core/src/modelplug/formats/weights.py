@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Final
-
-import attrs
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from modelplug.formats.model_info import LayerSizes
 
@@ -19,8 +17,7 @@ MAX_LAYERS: Final = 1 << 14
 """More repeating layers than this are taken for damage."""
 
 
-@attrs.frozen
-class Tensor:
+class Tensor(NamedTuple):
     """One tensor of a model.
 
     Attributes:
