@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import textwrap
 from collections.abc import Mapping
@@ -120,8 +121,8 @@ def field_comments(kind: type[Any]) -> dict[str, str]:
     """
     comments: dict[str, str] = {}
     for base in reversed(kind.__mro__):
-        section = (base.__doc__ or "").partition("Attributes:")[2]
-        for name, text in re.findall(r"^ {4,}(\w+): (.*(?:\n {9,}.*)*)", section, re.MULTILINE):
+        section = inspect.cleandoc(base.__doc__ or "").partition("Attributes:")[2]
+        for name, text in re.findall(r"^ {4}(\w+): (.*(?:\n {8,}.*)*)", section, re.MULTILINE):
             # The comment stands in JSON, where Python's None has another name.
             comments[name] = re.sub(r"\bNone\b", "null", " ".join(text.split()))
     return comments
