@@ -88,6 +88,8 @@ class ConformanceBase:
             those that need it are skipped with the cause the plugin reports.
         context_size: Tokens of context to ask for, where the backend honours it. Requests that are to be
             cancelled fill it: raise it for an engine so fast that they end before.
+        threads: CPU threads to ask for, where the backend honours it; None leaves it to the backend. One is
+            enough for a small model, and other programs on the machine then disturb it least.
         prompts: Prompts after which the model goes on for at least `length` tokens.
         length: Tokens that most tests generate.
         round_trip_texts: Texts that tokens give back unchanged. Shorten this list only for a tokenizer that
@@ -103,6 +105,7 @@ class ConformanceBase:
     parallel_settings: ClassVar[dict[str, Any] | None] = None
     engine_required: ClassVar[bool] = True
     context_size: ClassVar[int] = 512
+    threads: ClassVar[int | None] = 1
     prompts: ClassVar[tuple[str, ...]] = ("ROMEO:", "HAMLET:\n", "Hello")
     length: ClassVar[int] = 24
     round_trip_texts: ClassVar[tuple[str, ...]] = ROUND_TRIP_TEXTS
@@ -195,12 +198,13 @@ class ConformanceBase:
     def wishes(cls, **more: Any) -> dict[str, Any]:
         """Arguments for `modelplug.load`."""
         honoured = cls.report().settings
-        context = {"context_size": cls.context_size} if "context_size" in honoured else {}
+        neutral = {"context_size": cls.context_size, "threads": cls.threads}
+        asked = {name: value for name, value in neutral.items() if name in honoured and value is not None}
         return {
             "backend": cls.backend,
             "fallback": "never",
             "deadlines": Deadlines(load=cls.hang_seconds, first_token=cls.hang_seconds),
-            **context,
+            **asked,
             **cls.settings,
             **more,
         }
