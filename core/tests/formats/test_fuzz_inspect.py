@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,19 @@ def test_the_same_seed_damages_the_same_bytes(tool: Any) -> None:
     content = samples.llama_gguf()
     assert tool.mutate(content, random.Random("1/2")) == tool.mutate(content, random.Random("1/2"))
     assert tool.mutate(content, random.Random("1/2")) != tool.mutate(content, random.Random("1/3"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs the size of the address space")
+def test_the_memory_limit_is_real() -> None:
+    """Under the session's limit an allocation of 32 MiB succeeds and one of 100 MiB does not."""
+    code = (
+        f"import runpy; tool = runpy.run_path({str(TOOL)!r}); tool['limit_memory']()\n"
+        "kept = bytearray(32 << 20)\n"
+        "try: bytearray(100 << 20)\n"
+        "except MemoryError: print('refused')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "refused\n"
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -68,6 +68,29 @@ def test_the_size_behind_an_lfs_pointer(tmp_path: Path) -> None:
         inspect(path)
 
 
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        (samples.huggingface_files(), "model.safetensors"),
+        (samples.sharded_huggingface_files(), "model-00002-of-00002.safetensors"),
+        (samples.directories()["pytorch"], "pytorch_model.bin"),
+        (samples.shards(3), "tiny-00002-of-00003.gguf"),
+        (samples.adapter_files(), "adapter_model.safetensors"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(samples.LFS_POINTER, "a Git LFS pointer"), (samples.WEB_PAGE, "a web page"), (b"", "it is empty")],
+)
+def test_an_impostor_among_the_files_of_a_model(
+    files: dict[str, bytes], name: str, content: bytes, words: str, tmp_path: Path
+) -> None:
+    """A repository cloned without Git LFS is recognised by its weight file, which the error names."""
+    samples.write_files(tmp_path, files | {name: content})
+    with pytest.raises(NotAModelError, match=f"{name} is not a model.*{words}"):
+        inspect(tmp_path)
+
+
 @pytest.mark.parametrize("suffix", [".part", ".incomplete", ".crdownload", ".aria2"])
 def test_partial_downloads(suffix: str, tmp_path: Path) -> None:
     """A file under the name that a download tool uses until it is done is refused, whatever it holds."""

@@ -9,6 +9,7 @@ import attrs
 
 from modelplug.errors import UnsupportedFormatError
 from modelplug.formats.gguf_values import ValueReader, kind_of
+from modelplug.formats.not_a_model import refuse_unknown
 from modelplug.formats.source import Cursor
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def read_gguf_header(source: ByteSource) -> GgufHeader:
         ModelFileError: The header is damaged; the error names the offset.
         TruncatedModelError: The file ends within its header.
         UnsupportedFormatError: It is GGUF of a version that is not known here.
+        NotAModelError: It is no GGUF at all.
     """
     version, big_endian = _read_version(source)
     cursor = Cursor(source, big_endian=big_endian, position=8)
@@ -118,8 +120,10 @@ def read_gguf_header(source: ByteSource) -> GgufHeader:
 
 def _read_version(source: ByteSource) -> tuple[int, bool]:
     cursor = Cursor(source)
-    if cursor.take(4) != GGUF_MAGIC:
-        cursor.bad("it does not begin with `GGUF`", offset=0)
+    head = source.read_at(0, 4096)
+    if not head.startswith(GGUF_MAGIC):  # one shard of several may be a Git LFS pointer or a web page
+        refuse_unknown(source.path, head, source.size)
+    cursor.position = len(GGUF_MAGIC)
     raw = cursor.take(4)
     little, big = int.from_bytes(raw, "little"), int.from_bytes(raw, "big")
     if 1 <= little <= 3:

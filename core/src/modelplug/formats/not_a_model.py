@@ -23,7 +23,6 @@ _PARTIAL_SUFFIXES: Final = {
     ".opdownload": "Opera",
     ".aria2": "aria2 (this is its control file)",
     ".!qb": "qBittorrent",
-    ".tmp": "a download tool",
 }
 
 _LFS: Final = b"version https://git-lfs.github.com/spec/"

@@ -11,6 +11,7 @@ import attrs
 from modelplug.errors import NotAModelError, TruncatedModelError
 from modelplug.formats.fingerprint import FingerprintBuilder
 from modelplug.formats.model_info import ModelInfo
+from modelplug.formats.not_a_model import refuse_unknown
 from modelplug.formats.pickle_scan import PickleReport, scan_pickle
 from modelplug.formats.source import ByteSource
 from modelplug.formats.weights import Tensor, count_parameters, dominant_type, layer_sizes, type_bytes
@@ -112,8 +113,11 @@ def read_pytorch(path: Path) -> PytorchFile:
         ModelFileError: It is damaged.
     """
     with ByteSource(path) as source:
-        if source.read_at(0, 4) == b"PK\x03\x04":
+        head = source.read_at(0, 4096)
+        if head.startswith(b"PK\x03\x04"):
             return _read_zip(source)
+        if not head.startswith(b"\x80"):  # a Git LFS pointer, a web page, nothing at all
+            refuse_unknown(path, head, source.size)
         return _read_legacy(source)
 
 

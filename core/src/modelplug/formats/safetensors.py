@@ -11,6 +11,7 @@ import attrs
 from modelplug.errors import ModelFileError, TruncatedModelError
 from modelplug.formats.fingerprint import FingerprintBuilder
 from modelplug.formats.model_info import ModelInfo
+from modelplug.formats.not_a_model import refuse_unknown
 from modelplug.formats.source import ByteSource, exists
 from modelplug.formats.weights import Tensor, count_parameters, dominant_type, layer_sizes, type_bytes
 
@@ -132,11 +133,15 @@ def read_safetensors(path: Path, builder: FingerprintBuilder | None = None) -> S
         Its tensors and metadata.
 
     Raises:
+        NotAModelError: It is something else.
         ModelFileError: The header is damaged, or tensors overlap or leave gaps.
         TruncatedModelError: The file is cut off.
     """
     with ByteSource(path) as source:
-        length = int.from_bytes(source.read_at(0, 8), "little")
+        head = source.read_at(0, 4096)
+        if head[8:9] != b"{":  # a Git LFS pointer, a web page, nothing at all
+            refuse_unknown(path, head, source.size)
+        length = int.from_bytes(head[:8], "little")
         if length > MAX_HEADER:
             _bad(path, f"its header claims {length} bytes (at most {MAX_HEADER})", 0)
         if 8 + length > source.size:

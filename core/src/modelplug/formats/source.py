@@ -248,8 +248,9 @@ class Cursor:
         self.truncated(following - offset, what + " go on")
 
 
-# Nearly all the time of inspecting a model goes into skipping the strings of its vocabulary, 30,000 to 800,000
-# of them. A loop takes 50 ns for each; a regular expression that matches runs of short ones, length and all, 30.
+# Nearly all the time of inspecting a model goes into skipping the strings of its vocabulary, 30,000 to
+# 800,000 of them. A plain loop takes 50 ns for each; a regular expression that matches runs of short ones,
+# length and all, takes 30.
 _RUN: Final = 32
 _PATIENCE: Final = 16
 _SHORT_STRINGS: Final = re.compile(
