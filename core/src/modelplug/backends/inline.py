@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from modelplug.backends.model import CancelToken, Chunk, GenerateParams, Message, Model, ModelStats
-from modelplug.backends.wire import error_from_wire, error_to_wire
+from modelplug.backends.wire import check_chunk, error_from_wire, error_to_wire
 from modelplug.errors import ModelplugError
 
 if TYPE_CHECKING:
@@ -60,9 +60,12 @@ class InlineModel(Model):
     ) -> Iterator[Chunk]:
         try:
             if messages is None:
-                yield from self._inner.generate(prompt, params, cancel=cancel)
+                chunks = self._inner.generate(prompt, params, cancel=cancel)
             else:
-                yield from self._inner.chat(messages, params, cancel=cancel)
+                chunks = self._inner.chat(messages, params, cancel=cancel)
+            for chunk in chunks:
+                check_chunk(chunk)
+                yield chunk
         except ModelplugError:
             raise
         except (Exception, SystemExit) as error:

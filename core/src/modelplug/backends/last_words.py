@@ -29,7 +29,7 @@ class LastWords:
 
     def drain(self) -> None:
         """Read until the stream ends, so that the worker never waits for a reader."""
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError), self._stream:
             while line := self._stream.readline(LINE_LENGTH):
                 self._lines.append(line.decode("utf-8", "replace").rstrip("\r\n"))
                 self._last = time.monotonic()
@@ -42,7 +42,7 @@ class LastWords:
             if time.monotonic() - max(self._last, asked) > SETTLED_SECONDS:
                 return
 
-    def tail(self, lines: int = 30) -> str:
+    def tail(self, lines: int = 60) -> str:
         """The last lines, as they would look on a terminal and without control characters."""
         return "\n".join(_printable(line) for line in list(self._lines)[-lines:])
 

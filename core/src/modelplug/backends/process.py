@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from modelplug.backends.exits import explain_exit
 from modelplug.backends.frames import PROTOCOL_VERSION, ProtocolError, encode_frame, read_frame
@@ -117,7 +117,7 @@ class WorkerProcess:
         """Whether it still runs and can be asked."""
         return self._failure is None and self.spawned.ours and self._process.poll() is None
 
-    def stderr_tail(self, lines: int = 30) -> str:
+    def stderr_tail(self, lines: int = 60) -> str:
         """The last lines the engine wrote to standard error or output, without control characters."""
         return self._last_words.tail(lines)
 
@@ -282,7 +282,7 @@ class WorkerProcess:
         stream = self._process.stdin
         assert stream is not None
         # A worker that has gone breaks the pipe; the listener knows why, and tells whoever waits.
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError), stream:
             while (frame := self._outgoing.get()) is not None:
                 stream.write(frame)
                 stream.flush()
@@ -290,12 +290,13 @@ class WorkerProcess:
     def _listen(self) -> None:
         assert self._process.stdout is not None
         trouble = ""
-        try:
-            while (message := read_frame(self._process.stdout)) is not None:  # type: ignore[arg-type]
-                self.last_beat = time.monotonic()
-                self._dispatch(message)
-        except (ProtocolError, OSError, ValueError) as error:
-            trouble = str(error)
+        with self._process.stdout as stream:
+            try:
+                while (message := read_frame(stream)) is not None:  # type: ignore[arg-type]
+                    self.last_beat = time.monotonic()
+                    self._dispatch(message)
+            except (ProtocolError, OSError) as error:
+                trouble = str(error)
         self._bury(trouble)
 
     def _dispatch(self, message: dict[str, Any]) -> None:
@@ -371,20 +372,19 @@ class WorkerProcess:
             )
         )
         self._outgoing.put(None)
-        streams = (self._process.stdin, self._process.stdout, self._process.stderr)
-        for thread, stream in zip((self._writer, self._listener, self._drainer), streams, strict=True):
+        for thread in (self._writer, self._listener, self._drainer):
+            # One that still reads has a process at the other end that escaped; it must not hold us too.
             if thread is not threading.current_thread():
                 thread.join(timeout=5.0)
-                _close(thread, stream)
         self.spawned.release()
         self._released = True
 
-
-def _close(thread: threading.Thread, stream: IO[bytes] | None) -> None:
-    # Closing waits for whoever reads; a process that escaped with the other end must not hold us too.
-    if stream is not None and not thread.is_alive():
-        with contextlib.suppress(OSError):
-            stream.close()
+    def abandon(self) -> None:
+        """End the worker by force without waiting for anything; safe in a finalizer, on any thread."""
+        if self.spawned.ours:
+            self._closing = True
+            self.spawned.end()
+            self._outgoing.put(None)
 
 
 def _seen_in(phase: str, error: ModelplugError) -> ModelplugError:

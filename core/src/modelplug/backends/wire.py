@@ -21,6 +21,7 @@ from modelplug.backends.types import Deadlines, LoadRequest
 from modelplug.formats.serialize import from_dict, to_dict
 
 __all__ = [
+    "check_chunk",
     "chunk_from_wire",
     "chunk_to_wire",
     "error_from_wire",
@@ -92,8 +93,20 @@ def params_from_wire(plain: dict[str, Any]) -> GenerateParams:
 _DEFAULT_PARAMS = attrs.asdict(GenerateParams())
 
 
+def check_chunk(chunk: object) -> None:
+    """Make sure that an engine's stream holds what the contract says.
+
+    Raises:
+        TypeError: It does not.
+    """
+    if not isinstance(chunk, Chunk):
+        msg = f"the engine's stream holds a {type(chunk).__name__} where a Chunk belongs"
+        raise TypeError(msg)
+
+
 def chunk_to_wire(chunk: Chunk) -> Any:
     """A chunk as the shortest thing that says it: most are a bare string."""
+    check_chunk(chunk)
     if chunk.finish_reason is None and not chunk.tokens and not chunk.logprobs:
         return chunk.text
     return [

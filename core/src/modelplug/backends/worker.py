@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -29,6 +30,7 @@ from modelplug.backends.wire import (
     request_from_wire,
     stats_to_wire,
 )
+from modelplug.errors import BackendError, ModelplugError
 
 if TYPE_CHECKING:
     from modelplug.backends.types import LoadRequest
@@ -156,11 +158,10 @@ class Worker:
             token.cancel()
 
     def _fail(self, number: int, error: BaseException, phase: str) -> None:
-        if not hasattr(error, "exit_code"):
-            import traceback
-
-            # The host keeps the last lines of standard error, and shows them under --debug.
-            traceback.print_exception(type(error), error, error.__traceback__)
+        # The host keeps the last lines of standard error, and shows them under --debug.
+        foreign = error.__cause__ if isinstance(error, ModelplugError) else error
+        if foreign is not None and not isinstance(foreign, ModelplugError):
+            traceback.print_exception(type(foreign), foreign, foreign.__traceback__)
             sys.stderr.flush()
         plain = error_to_wire(error, backend=self._backend, phase=phase)
         self._outbox.send({"op": "error", "id": number, "error": plain})
@@ -172,7 +173,6 @@ def load_with_plugin(request: LoadRequest, plugin: str) -> Model:
     Raises:
         BackendError: The plugin can't be used, or does not know the backend.
     """
-    from modelplug.errors import BackendError
     from modelplug.plugins import PluginManager
 
     plugins = PluginManager(only=[plugin])
@@ -254,7 +254,8 @@ def main(lifeline: int, host_pid: int, scratch: str) -> None:
     os.dup2(2, 1)
     # Ctrl-C at a terminal is the host's to handle.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    faulthandler.enable()
+    # The stack that crashed; those of the others would push the engine's own words out of the ring.
+    faulthandler.enable(all_threads=False)
     worker = Worker(incoming, outgoing, guard)
     if guard is not None:
         end_with_host(host_pid, worker.farewell)

@@ -6,6 +6,7 @@ import shutil
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -42,7 +43,7 @@ class WorkerModel(Model):
         self._request = request
         self._process = WorkerProcess(request.backend, request.deadlines, request.scratch)
         # For a host that ends without closing its models; the worker would also notice by itself.
-        self._last_resort = weakref.finalize(self, self._process.spawned.end)
+        self._last_resort = weakref.finalize(self, _abandon, self._process, request.scratch)
         message = {"op": "load", "plugin": plugin, "request": request_to_wire(request)}
         loading = threading.Event()
         loading.set()
@@ -149,3 +150,9 @@ class WorkerModel(Model):
         self._last_resort.detach()
         if self._request.scratch is not None:
             shutil.rmtree(self._request.scratch, ignore_errors=True)
+
+
+def _abandon(process: WorkerProcess, scratch: Path | None) -> None:
+    process.abandon()
+    if scratch is not None:
+        shutil.rmtree(scratch, ignore_errors=True)

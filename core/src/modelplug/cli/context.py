@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["App"]
 
+_STACKS = ("Fatal Python error", "Traceback (most recent call last)")
+
 
 class App:
     """One invocation of the program.
@@ -76,10 +78,17 @@ class App:
         tail = str(error.data.get("stderr_tail") or "").strip()
         if tail:
             click.echo("  the engine's last words:", err=True)
-            for line in tail.splitlines()[-8:]:
+            for line in _telling_lines(tail):
                 click.echo(f"    {line}", err=True)
         if error.advice:
             click.echo(f"  try: {error.advice}", err=True)
+
+
+def _telling_lines(tail: str) -> list[str]:
+    lines = tail.splitlines()
+    # The interpreter's stacks follow what the engine said of its end, and say less.
+    stack = next((number for number, line in enumerate(lines) if line.startswith(_STACKS)), len(lines))
+    return lines[:stack][-8:] or lines[:1]
 
 
 def _rich_table(columns: Sequence[str], rows: list[list[str]], title: str | None) -> None:
