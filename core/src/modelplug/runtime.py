@@ -53,7 +53,13 @@ class Runtime:
         """The settings."""
         from modelplug.config import ConfigManager
 
-        return ConfigManager(paths=self.paths, environ=self._environ)
+        from modelplug.config.validation import installed_settings_classes
+
+        return ConfigManager(
+            self.paths,
+            environ=self._environ,
+            settings_classes=lambda: installed_settings_classes(self.plugins),
+        )
 
     @cached_property
     def plugins(self) -> PluginManager:
@@ -72,7 +78,7 @@ class Runtime:
         """Known models and earlier runs."""
         from modelplug.history import HistoryStore
 
-        return HistoryStore(self.paths.history_file)
+        return HistoryStore(self.paths.history_file, paths=self.paths)
 
     @cached_property
     def system(self) -> SystemInfo:

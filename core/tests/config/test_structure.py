@@ -87,9 +87,9 @@ def test_values_of_the_right_types_become_an_instance() -> None:
 
 
 WRONG = [
-    ("gpu_layers", "35", "a whole number or null", "35 (without quotes)"),
-    ("gpu_layers", True, "a whole number or null", ""),
-    ("gpu_layers", 35.0, "a whole number or null", ""),
+    ("gpu_layers", "35", "a whole number or null, at least -1", "35 (without quotes)"),
+    ("gpu_layers", True, "a whole number or null, at least -1", ""),
+    ("gpu_layers", 35.0, "a whole number or null, at least -1", ""),
     ("flag", 1, "true or false", ""),
     ("flag", "true", "true or false", "true (without quotes)"),
     ("count", 0, "a whole number, at least 1, at most 9", ""),

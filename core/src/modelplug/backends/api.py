@@ -209,17 +209,15 @@ def _load(
 
 
 def _options(given: dict[str, Any], backend: str | None, runtime: Runtime) -> LoadOptions:
-    effective = runtime.config.effective
-    fallback = given["fallback"] or effective.get("fallback")
-    if fallback is None:
-        fallback = "auto" if effective.get("fallback_enabled", True) else "never"
+    settings = runtime.config.settings
+    fallback = given["fallback"] or settings.fallback
     if fallback not in FALLBACKS:
         raise UsageError(
             f"there is no fallback policy {fallback!r}",
             why="what happens after a failed attempt is one of three things",
             advice=f"Use one of {', '.join(FALLBACKS)}.",
         )
-    isolation = given["isolation"] or effective.get("isolation") or "process"
+    isolation = given["isolation"] or settings.isolation
     if isolation not in ISOLATIONS:
         raise UsageError(
             f"there is no isolation {isolation!r}",
@@ -231,7 +229,7 @@ def _options(given: dict[str, Any], backend: str | None, runtime: Runtime) -> Lo
         raise UsageError(
             f"the timeout {timeout!r} is not a number of seconds above 0", advice="Leave it out."
         )
-    deadlines = given["deadlines"] or Deadlines(**(effective.get("deadlines") or {}))
+    deadlines = given["deadlines"] or Deadlines(**attrs.asdict(settings.deadlines))
     if timeout is not None:
         deadlines = attrs.evolve(deadlines, load=timeout, first_token=timeout)
     return LoadOptions(
@@ -252,10 +250,7 @@ def default_params(runtime: Runtime, **given: Any) -> GenerateParams:
     Raises:
         ValueError: One is out of range.
     """
-    section = runtime.config.effective.get("generation") or {}
-    return GenerateParams(
-        **{**{name: value for name, value in section.items() if value is not None}, **given}
-    )
+    return GenerateParams(**{**runtime.config.settings.generation.given(), **given})
 
 
 def _run_log(runtime: Runtime, info: ModelInfo, loading: Loading, result: LoadResult) -> Any:

@@ -44,6 +44,11 @@ class BackendState(str, enum.Enum):
         return self.value
 
 
+def _at_least(low: int) -> Any:
+    """A validator for a number of at least `low`, or null."""
+    return attrs.validators.optional(attrs.validators.ge(low))
+
+
 @attrs.frozen(kw_only=True)
 class BackendSettings:
     """The settings every backend section may hold. A plugin derives its own class and adds to it.
@@ -62,10 +67,10 @@ class BackendSettings:
 
     enabled: bool = True
     gpu_enabled: bool = True
-    gpu_layers: int | None = None
-    context_size: int | None = None
-    batch_size: int | None = None
-    threads: int | None = None
+    gpu_layers: int | None = attrs.field(default=None, validator=_at_least(-1))
+    context_size: int | None = attrs.field(default=None, validator=_at_least(1))
+    batch_size: int | None = attrs.field(default=None, validator=_at_least(1))
+    threads: int | None = attrs.field(default=None, validator=_at_least(1))
 
 
 @attrs.frozen(kw_only=True)

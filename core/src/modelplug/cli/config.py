@@ -93,13 +93,25 @@ def set_value(app: App, *, key: str, value: str) -> None:
     classes = _classes(app) if path[0] == "backends" else {}
     config.set(path, interpret(value, path, classes))
     saved = config.save()
-    if path[0] == "backends" and len(path) > 1 and path[1] not in classes:
-        app.note(f"no installed plugin brings a backend {path[1]!r}; the setting is kept for when one does")
+    _remark(app, key)
     origin = config.origin(path)
     if origin.variable:
         app.warn(f"{origin.variable} is set in the environment, and overrides this")
     if not saved.changed:
         app.note(f"{key} had that value already")
+
+
+def _remark(app: App, key: str) -> None:
+    """Say what checking the whole file would say of `key`, for example that it names an unknown backend."""
+    from modelplug.config import ConfigValidator
+
+    result = ConfigValidator(lambda: _classes(app)).validate_config(app.runtime.paths.config_file)
+    for issue in result.issues:
+        if key.startswith(issue.key) and issue.key:
+            app.warn(str(issue))
+    for note in result.notes:
+        if key.startswith(note.key) and note.key:
+            app.note(str(note))
 
 
 @command.command("unset")

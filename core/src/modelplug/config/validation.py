@@ -124,8 +124,8 @@ class ConfigValidator:
         evidence = legacy_evidence(document.value)
         if evidence:
             message = (
-                f"{document.path} is an old configuration: {evidence}; run `modelplug migrate plan "
-                f"{document.path}` to see what becomes of it"
+                f"{document.path} is an old configuration: {evidence}; modelplug leaves it as it is. "
+                "`modelplug config template` prints a file of today's form to carry its values into"
             )
             return ValidationResult(path=document.path, issues=(Issue(message=message),))
         found = [
