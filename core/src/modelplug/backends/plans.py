@@ -144,15 +144,13 @@ class _Planner:
         known = [device for device in self.system.visible_devices if device.id in self.report.devices]
         return known or unknown_devices(self.report, self.system)
 
-    def _goodness(self, way: _Way) -> tuple[bool, int, int, bool, int, int]:
+    def _goodness(self, way: _Way) -> tuple[bool, int, int, int, int]:
         assert way.device is not None
-        free = way.device.memory_free
         return (
             self._is_whole(way),
             way.context,
             way.verdict.gpu_layers,
-            free is not None,
-            free or 0,
+            way.device.memory_free or 0,
             -way.device.index,
         )
 

@@ -279,6 +279,27 @@ def test_a_model_too_large_for_main_memory_may_still_go_onto_the_gpu(kit: Any) -
     assert ("cpu", 0) not in shape(made)
 
 
+def test_fewer_layers_are_tried_only_if_main_memory_takes_the_rest(kit: Any) -> None:
+    """What is not on the GPU has to go somewhere."""
+    rest = memory_need(kit.model(), context_size=4096, gpu_layers=24).host_low + kit.MIB
+    machine = kit.system(kit.device(free=12 * kit.GIB), available=rest)
+
+    made = make_plans(kit.model(), kit.report(state="gpu"), a_demand(context_size=4096), machine)
+
+    assert shape(made) == [("cuda:0", -1), ("cuda:0", 24)]
+
+
+def test_a_small_context_is_not_the_price_for_the_last_layers(kit: Any) -> None:
+    """Below 4096 tokens the context stays as it is, and some layers stay in main memory."""
+    model = kit.model(context_length=8192)
+    enough = memory_need(model, context_size=2048, gpu_layers=-1).gpu_high + kit.GIB + kit.MIB
+
+    made = make_plans(model, kit.report(state="gpu"), a_demand(), kit.system(kit.device(free=enough)))
+
+    assert made.plans[0].context_size == 8192
+    assert 0 < made.plans[0].gpu_layers < 33
+
+
 def test_unified_memory_is_not_counted_twice(kit: Any) -> None:
     """On a machine whose GPU shares main memory, the whole need has to fit into that."""
     shared = kit.device(id="metal:0", api="metal", unified_memory=True, total=16 * kit.GIB, free=12 * kit.GIB)

@@ -23,6 +23,7 @@ class EngineSettings(BackendSettings):
     """A backend's own settings."""
 
     use_mmap: bool = True
+    kv_type: str = "f16"
     rope: float = attrs.field(default=1.0, validator=validators.gt(0))
 
 
@@ -123,21 +124,29 @@ def test_a_model_that_brings_its_engine_needs_none_installed(kit: Any) -> None:
     assert recommendation.plans[0].device == "cuda:0"
 
 
-@pytest.mark.parametrize("wrong", [{"gpu_layers": -5}, {"context_size": 0}])
-def test_a_number_in_the_settings_that_makes_no_sense_rules_out_that_backend_only(
-    kit: Any, wrong: dict[str, int]
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        ({"gpu_layers": -5}, "backends.engine.gpu_layers = -5"),
+        ({"context_size": 0}, "backends.engine.context_size = 0"),
+        ({"kv_type": "f17"}, "a setting of backends.engine makes no sense: "),
+    ],
+)
+def test_a_value_in_the_settings_that_makes_no_sense_rules_out_that_backend_only(
+    kit: Any, wrong: dict[str, Any], expected: str
 ) -> None:
-    """It has the right type, so only the planner notices; it must not stop everything."""
-    machine = kit.system(kit.device())
-    settings_with_it = {"backends": {"engine": wrong}}
-    reports = [kit.report(state="gpu"), kit.report("other")]
-
-    recommendation = choose(kit, *reports, system=machine, settings=settings_with_it)
+    """Also one of the right type, which only the planner can judge, must not stop everything."""
+    recommendation = choose(
+        kit,
+        kit.report(state="gpu"),
+        kit.report("other"),
+        system=kit.system(kit.device()),
+        settings={"backends": {"engine": wrong}},
+        kinds={"engine": EngineSettings},
+    )
 
     assert recommendation.backend == "other"
-    reason = verdicts(recommendation)["engine"].reason
-    assert "a setting of backends.engine makes no sense" in reason
-    assert str(next(iter(wrong.values()))) in reason
+    assert expected in verdicts(recommendation)["engine"].reason
 
 
 # Failing -------------------------------------------------------------------------------------------------
@@ -224,6 +233,18 @@ def test_gpu_layers_in_the_settings_do_not_keep_a_model_from_the_cpu(kit: Any) -
     assert recommendation.backend == "engine"
     assert recommendation.plans[0].gpu_layers == 0
     assert recommendation.plans[0].settings["gpu_layers"] == 0
+
+
+def test_gpu_enabled_false_keeps_to_the_cpu_unless_this_call_says_otherwise(kit: Any) -> None:
+    """The settings may keep an engine off the GPU; asking for layers in the call is stronger."""
+    off = {"backends": {"engine": {"gpu_enabled": False, "gpu_layers": 20}}}
+    machine = kit.system(kit.device())
+
+    kept = choose(kit, kit.report(state="gpu"), system=machine, settings=off)
+    assert [plan.device for plan in kept.plans] == ["cpu"]
+
+    asked = choose(kit, kit.report(state="gpu"), system=machine, settings=off, wishes={"gpu_layers": 5})
+    assert (asked.plans[0].device, asked.plans[0].gpu_layers) == ("cuda:0", 5)
 
 
 def test_a_setting_that_an_engine_ignores_is_refused_with_what_to_use_instead(kit: Any) -> None:
@@ -369,7 +390,7 @@ def test_a_backend_measured_to_be_clearly_faster_overtakes(kit: Any) -> None:
     assert isinstance(recommendation.performance_estimate, Estimate)
     assert recommendation.performance_estimate.basis == "measured"
 
-    unclear = {("first", "cpu", 0): [10.0, 22.0], ("second", "cpu", 0): [20.0, 9.0]}
+    unclear = {("first", "cpu", 0): [10.0, 22.0], ("second", "cpu", 0): [25.0, 12.0]}
     assert choose(kit, *reports, speeds=unclear).backend == "first"
 
     one_sided = {("second", "cpu", 0): [1e6] * 8}
