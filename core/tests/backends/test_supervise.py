@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from modelplug.backends import supervise
 from modelplug.backends.supervise import CommandStartError, Supervised
 
 if TYPE_CHECKING:
@@ -169,6 +170,7 @@ def test_what_a_command_leaves_behind_ends_with_it(tmp_path: Path) -> None:
 OWNER = """
 import os, signal, sys, time
 from pathlib import Path
+from modelplug.backends import supervise
 from modelplug.backends.supervise import Supervised
 scratch, code, pids, how = Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
 command = Supervised.start(
@@ -280,6 +282,27 @@ def test_a_flood_of_output_neither_blocks_the_command_nor_fills_the_disk(tmp_pat
         assert eventually(lambda: command.tail(1).endswith("done") or log.stat().st_size < 1024, 20)
         assert eventually(lambda: log.stat().st_size <= 1024 * 1024, 10)
         assert command.poll() is None
+
+
+def test_without_a_supervising_process_stop_ends_the_tree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the system lacks what supervision needs, `stop` still ends the tree and removes the scratch."""
+    monkeypatch.setattr(supervise, "DIRECTLY", True)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    command = Supervised.start(
+        python(GRANDCHILDREN, str(tmp_path / "pids"), "stay"), log=scratch / "log", scratch=scratch
+    )
+    pids = pids_in(tmp_path / "pids", 3)
+    assert command.poll() is None
+    assert command.wait(0.05) is None
+    assert command.stop() == -signal.SIGKILL
+    assert command.stop() == -signal.SIGKILL
+    assert eventually(lambda: not any(alive(pid) for pid in pids))
+    assert not scratch.exists()
+    with pytest.raises(CommandStartError, match="No such file"):
+        Supervised.start([str(tmp_path / "absent")], log=tmp_path / "log")
 
 
 def test_starting_adds_little_time(tmp_path: Path) -> None:

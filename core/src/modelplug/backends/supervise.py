@@ -12,8 +12,9 @@ What is guaranteed, and what is not:
   SIGKILL as well; one that also clears its environment escapes. Elsewhere only the group is ended.
 - A process that the owner forks without executing another program holds a copy of the lifeline, and the
   command lives as long as that copy does.
-- On Windows there is no such process: the command gets a process group of its own and is terminated by `stop`
-  and when the owner exits normally. If the owner is killed there, the command survives it.
+- On Windows there is no such process: the command gets a process group of its own, and it, what it started
+  and its scratch directory go when `stop` is called or the owner exits normally. If the owner is killed
+  there, the command survives it.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CommandStartError", "Supervised"]
 
+DIRECTLY = os.name == "nt"
 CHILD_SCRIPT: Final = Path(__file__).with_name("supervise_child.py")
 MARKER: Final = "MODELPLUG_SUPERVISED"
 START_SECONDS: Final = 30.0
@@ -80,6 +82,7 @@ class Supervised:
         self._reports = b""
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline = -1
+        self._scratch: Path | None = None
 
     @classmethod
     def start(
@@ -113,8 +116,8 @@ class Supervised:
         """
         supervised = cls(command, log, grace)
         environment = dict(os.environ if env is None else env)
-        if os.name == "nt":
-            supervised._start_directly(cwd, environment)
+        if DIRECTLY:
+            supervised._start_directly(cwd, environment, scratch)
         else:
             options = [repr(grace), str(log_limit), "1" if shell_retry else "0", uuid.uuid4().hex]
             options += [str(cwd or ""), str(scratch or ""), ",".join(map(str, pass_fds))]
@@ -154,7 +157,10 @@ class Supervised:
                     advice="Check that this Python interpreter can start child processes.",
                 )
 
-    def _start_directly(self, cwd: Path | None, environment: dict[str, str]) -> None:
+    def _start_directly(self, cwd: Path | None, environment: dict[str, str], scratch: Path | None) -> None:
+        import atexit
+
+        self._scratch = scratch
         try:
             with self.log.open("ab") as log:
                 self._process = subprocess.Popen(
@@ -169,6 +175,7 @@ class Supervised:
         except OSError as error:
             raise self._start_error(error.errno or 0, str(error.filename or self.command[0])) from error
         self.pid = self._process.pid
+        atexit.register(self.stop)
 
     def _start_error(self, number: int, name: str) -> CommandStartError:
         reason = os.strerror(number) if number else "the system gave no reason"
@@ -222,7 +229,7 @@ class Supervised:
 
     def _poll(self, timeout: float) -> int | None:
         if self._status is None and self._process is not None:
-            if os.name != "nt":
+            if not DIRECTLY:
                 self._read_report(timeout)
             else:
                 try:
@@ -259,10 +266,8 @@ class Supervised:
             process = self._process
             if process is None:
                 return self._status
-            if os.name == "nt":
-                process.terminate()
-                self._status = process.wait()
-                self._process = None
+            if DIRECTLY:
+                self._stop_directly(process)
                 return self._status
             self._close_lifeline()
             # The supervising process needs the grace period and a moment; then it is overdue.
@@ -273,6 +278,25 @@ class Supervised:
                 process.kill()
                 self._supervisor_gone()
             return self._status
+
+    def _stop_directly(self, process: subprocess.Popen[bytes]) -> None:
+        import atexit
+        import shutil
+
+        import psutil
+
+        tree = [process.pid]
+        with contextlib.suppress(psutil.NoSuchProcess):
+            tree += [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
+        for pid in tree:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                psutil.Process(pid).kill()
+        self._status = process.wait()
+        self._process = None
+        atexit.unregister(self.stop)
+        if self._scratch is not None:
+            # A file that is still open stays behind; there is nobody to remove it later.
+            shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _close_lifeline(self) -> None:
         if self._lifeline >= 0:

@@ -87,6 +87,8 @@ def _first_server(
         (("--no-context-shift",), ()),
         (("--offline",), ()),
         (("--fit", "-fit"), ("off",)),
+        # Gigabytes of main memory for earlier prompts, which nobody has reckoned with.
+        (("--cache-ram", "-cram"), ("0",)),
     ):
         flag = abilities.first(*spellings)
         if flag:

@@ -67,13 +67,15 @@ class Generation:
             BackendError: The server refused, broke off or died.
         """
         try:
-            if not cancel.cancelled:
-                for data in stream:
-                    event = self._server.dialect.event(data)
-                    yield from self._take(event)
-                    if event.finish is not None or self._builder.stopped:
-                        yield self._last(event, event.finish or "stop")
-                        return
+            for data in () if cancel.cancelled else stream:
+                # What a fast server has sent ahead is not output any more.
+                if cancel.cancelled:
+                    break
+                event = self._server.dialect.event(data)
+                yield from self._take(event)
+                if event.finish is not None or self._builder.stopped:
+                    yield self._last(event, event.finish or "stop")
+                    return
         except HttpStatusError as error:
             raise refused(error, "generate", self._context_size, self._server) from error
         except (OSError, StreamBrokenError, ValueError, AttributeError) as error:

@@ -51,13 +51,17 @@ def load(request: LoadRequest) -> LlamafileModel:
         environment=os.environ,
         load_seconds=request.deadlines.load,
     )
-    return LlamafileModel(
-        request.info,
-        server,
-        _in_force(request, abilities, launch, server),
-        embeddings=request.embeddings,
-        deadlines=request.deadlines,
-    )
+    try:
+        return LlamafileModel(
+            request.info,
+            server,
+            _in_force(request, abilities, launch, server),
+            embeddings=request.embeddings,
+            deadlines=request.deadlines,
+        )
+    except BaseException:
+        server.process.stop()
+        raise
 
 
 def _program(request: LoadRequest, settings: LlamafileSettings) -> Path:
@@ -94,8 +98,10 @@ def _own_directory(parent: Path | None) -> Path:
 def _in_force(request: LoadRequest, abilities: Abilities, launch: Launch, server: RunningServer) -> Effective:
     notes = list(launch.notes)
     device, layers = _placement(request, server, notes)
-    told = _context_size(server.properties)
-    context = told or request.context_size
+    context = _context_size(server.properties)
+    if context is None:
+        # The second server does not tell; it never goes beyond what the model was trained for.
+        context = min(request.context_size, request.info.context_length or request.context_size)
     if context != request.context_size:
         notes.append(f"A context of {request.context_size} tokens was asked for; it holds {context}.")
     if server.dialect.name == "v2":

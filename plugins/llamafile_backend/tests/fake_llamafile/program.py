@@ -15,6 +15,7 @@ import socket
 import sys
 import threading
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +54,19 @@ def parse(arguments: list[str], name: str) -> dict[str, str]:
     return options
 
 
+def model_file(path: str) -> str:
+    """The model's file; a member of the program itself is unpacked, because the engine can't look inside."""
+    if not path.startswith("/zip/"):
+        return path
+    with zipfile.ZipFile(os.environ["FAKE_LLAMAFILE_SELF"]) as archive:
+        return archive.extract(path.removeprefix("/zip/"), Path.cwd())
+
+
 def start_engine(options: dict[str, str], *, host: str, port: int, key: str) -> Any:
     import xllamacpp
 
     params = xllamacpp.CommonParams()
-    params.model.path = options["-m"]
+    params.model.path = model_file(options["-m"])
     params.n_ctx = int(options["-c"])
     threads = int(options.get("-t", "1"))
     params.cpuparams.n_threads = threads
@@ -71,7 +80,7 @@ def start_engine(options: dict[str, str], *, host: str, port: int, key: str) -> 
     params.port = port
     if key:
         params.api_keys = [key]
-    if "--embedding" in options:
+    if "--embedding" in options or "-l" in options:  # the second server always has them
         params.embedding = True
         params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     return xllamacpp.Server(params)
