@@ -139,11 +139,14 @@ def test_compute_buffers_bracket_what_engines_report() -> None:
 
 
 def test_flash_attention_needs_no_scores() -> None:
-    """With flash attention the buffers no longer grow with the context."""
+    """With flash attention there is no buffer of scores; if the engine decides, the range covers both."""
     plain = memory_need(model(), context_size=32768)
     flash = memory_need(model(), context_size=32768, flash_attention=True)
     assert plain.compute_host_low == 32 * 32768 * 512 * 4
     assert flash.compute_host_low == 32000 * 512 * 4
+    either = memory_need(model(), context_size=32768, flash_attention=None)
+    assert either.compute_host_low == flash.compute_host_low
+    assert either.compute_host_high == plain.compute_host_high
 
 
 def test_a_small_batch_needs_small_buffers() -> None:

@@ -109,7 +109,7 @@ def memory_need(
     gpu_layers: int = 0,
     batch_size: int = 512,
     ubatch: int = 512,
-    flash_attention: bool = False,
+    flash_attention: bool | None = False,
     parallel: int = 1,
     dequantised_bytes_per_parameter: float | None = None,
     device_overhead: tuple[int, int] = _DEVICE_OVERHEAD,
@@ -124,7 +124,8 @@ def memory_need(
             them. -1 means all.
         batch_size: Tokens of a prompt submitted at once.
         ubatch: Tokens computed at once, at most `batch_size`.
-        flash_attention: Whether the engine computes attention without storing all scores.
+        flash_attention: Whether the engine computes attention without storing all scores; None if it decides
+            that itself, which widens the range.
         parallel: Sequences at once.
         dequantised_bytes_per_parameter: For an engine that converts the weights while loading (2 for 16
             bits); None for one that keeps them as they are.
@@ -228,19 +229,23 @@ def _output_first_surplus(weights: LayerSizes, offloaded: int, most: int) -> int
 class _ComputeBuffers:
     """The scratch buffers of one evaluation step, from the sizes of their largest tensors."""
 
-    def __init__(self, info: ModelInfo, context_size: int, step: int, flash_attention: bool) -> None:
+    def __init__(self, info: ModelInfo, context_size: int, step: int, flash_attention: bool | None) -> None:
         width = info.embedding_length or 0
         forward = info.metadata.get(f"{info.architecture}.feed_forward_length")
         forward = forward if isinstance(forward, int) else 4 * width
-        self.scores = 0 if flash_attention else (info.heads or 0) * context_size * step * 4
+        scores = (info.heads or 0) * context_size * step * 4
+        self.scores_low = scores if flash_attention is False else 0
+        self.scores_high = 0 if flash_attention else scores
         self.logits = (info.vocabulary_size or 0) * step * 4
         self.activations = step * (2 * width + 3 * forward) * 4
         self.inputs = step * (context_size + width) * 4
 
     def _range(self, attention: bool, output: bool) -> tuple[int, int]:
-        largest = max(self.scores if attention else 0, self.logits if output else 0)
+        logits = self.logits if output else 0
+        low = max(self.scores_low if attention else 0, logits)
+        high = max(self.scores_high if attention else 0, logits)
         spread = self.activations + self.inputs if attention else 0
-        return largest, round(largest * 1.15) + spread
+        return low, round(high * 1.15) + spread
 
     def host(self, offloaded: int, most: int) -> tuple[int, int]:
         """Least and most in main memory."""

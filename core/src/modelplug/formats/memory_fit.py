@@ -59,7 +59,7 @@ def fit(
     gpu_layers: int | None = None,
     batch_size: int = 512,
     ubatch: int = 512,
-    flash_attention: bool = False,
+    flash_attention: bool | None = False,
     parallel: int = 1,
     dequantised_bytes_per_parameter: float | None = None,
     margin: int = _GIB,
