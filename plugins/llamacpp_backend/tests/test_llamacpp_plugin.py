@@ -21,7 +21,7 @@ from modelplug.formats import inspect
 from modelplug.testing.demo_weights import write_gguf
 from modelplug_llamacpp.binary import knows_architecture
 from modelplug_llamacpp.engine import LlamaCppModel
-from modelplug_llamacpp.probe import device_id
+from modelplug_llamacpp.probe import device_ids
 
 GREEDY = GenerateParams(max_tokens=16, temperature=0)
 
@@ -73,21 +73,22 @@ def test_detection_does_not_import_the_engine() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
+    ("names", "visible", "expected"),
     [
-        ("CPU", None),
-        ("CUDA0", "cuda:0"),
-        ("CUDA11", "cuda:11"),
-        ("ROCm1", "rocm:1"),
-        ("Vulkan0", "vulkan:0"),
-        ("Metal", "metal:0"),
-        ("MTL0", "metal:0"),
-        ("BLAS", None),
+        (["CPU", "BLAS"], [], []),
+        (["CUDA0", "CUDA1", "CPU"], ["cuda:0", "cuda:1"], ["cuda:0", "cuda:1"]),
+        (["CUDA0"], ["cuda:2"], ["cuda:2"]),
+        (["ROCm0", "Vulkan1"], ["rocm:1", "vulkan:0", "vulkan:3"], ["rocm:1", "vulkan:3"]),
+        (["Metal"], ["metal:0"], ["metal:0"]),
+        (["MTL0"], ["metal:0"], ["metal:0"]),
+        (["CUDA11"], [], ["cuda:11"]),
     ],
 )
-def test_engine_names_of_devices_become_device_ids(name: str, expected: str | None) -> None:
-    """The engine's name of a device is translated to the id that the system probe gives it."""
-    assert expected == device_id(name)
+def test_engine_names_of_devices_become_device_ids(
+    names: list[str], visible: list[str], expected: list[str]
+) -> None:
+    """The engine's n-th visible device of a kind is the system's n-th visible one."""
+    assert device_ids(names, visible) == expected
 
 
 def test_the_loopback_server_is_locked(model: LlamaCppModel) -> None:

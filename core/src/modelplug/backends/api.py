@@ -192,7 +192,7 @@ def _load(
         runtime = NewRuntime()
     load_options = _options(options, backend, runtime)
     defaults = params or default_params(runtime)
-    wishes = Wishes.of(settings=settings, backend=backend, force=force)
+    wishes = Wishes.of(settings=settings, backend=backend, force=force, embeddings=load_options.embeddings)
     info = inspected(os.fspath(model), runtime)
     recommendation = BackendSelector(runtime).select(info, wishes)
     loading = load_first(info, recommendation.plans, runtime.backends.reports(), load_options, runtime)

@@ -30,7 +30,7 @@ from modelplug_llamacpp.binary import knows_architecture
 from modelplug_llamacpp.completion import Completion, completion_body, refusal
 from modelplug_llamacpp.http import ServerConnection, ServerRefusedError
 from modelplug_llamacpp.parameters import context_per_request, native_parameters
-from modelplug_llamacpp.probe import device_id
+from modelplug_llamacpp.probe import engine_devices
 from modelplug_llamacpp.settings import LlamaCppSettings
 
 __all__ = ["LlamaCppModel"]
@@ -73,8 +73,8 @@ class LlamaCppModel(Model):
         settings = request.settings_as(LlamaCppSettings)
         self.info = request.info
         self._key = secrets.token_hex(16)
-        devices = {identity for d in xllamacpp.get_device_info() if (identity := device_id(d["name"]))}
-        params = native_parameters(request, settings, self._key)
+        devices = engine_devices()
+        params = native_parameters(request, settings, devices, self._key)
         try:
             self._server: Any = xllamacpp.Server(params)
         except Exception as error:
@@ -98,7 +98,7 @@ class LlamaCppModel(Model):
         )
         self.effective = self._in_force(request, settings, devices)
 
-    def _in_force(self, request: LoadRequest, settings: LlamaCppSettings, devices: set[str]) -> Effective:
+    def _in_force(self, request: LoadRequest, settings: LlamaCppSettings, devices: list[str]) -> Effective:
         notes = []
         on_device = request.gpu_layers != 0 and request.device in devices
         if request.gpu_layers != 0 and not on_device:

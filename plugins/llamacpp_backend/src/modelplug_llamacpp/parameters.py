@@ -12,12 +12,13 @@ from modelplug_llamacpp.settings import LlamaCppSettings
 __all__ = ["context_per_request", "native_parameters"]
 
 
-def native_parameters(request: LoadRequest, settings: LlamaCppSettings, key: str) -> Any:
+def native_parameters(request: LoadRequest, settings: LlamaCppSettings, devices: list[str], key: str) -> Any:
     """The parameters of llama.cpp's server for this request.
 
     Args:
         request: What to load.
         settings: The plugin's settings.
+        devices: The ids of the GPUs the engine can use, in its own order.
         key: The key that the server is to demand of its clients.
     """
     params = xllamacpp.CommonParams()
@@ -34,7 +35,7 @@ def native_parameters(request: LoadRequest, settings: LlamaCppSettings, key: str
     params.cache_type_v = kv_type
     params.flash_attn_type = _flash_attention(settings)
     params.warmup = settings.warmup
-    _place(params, request)
+    _place(params, request, devices)
     _serve_privately(params, key)
     if request.embeddings:
         params.embedding = True
@@ -48,13 +49,13 @@ def context_per_request(request: LoadRequest, settings: LlamaCppSettings) -> int
     return request.context_size // settings.parallel
 
 
-def _place(params: Any, request: LoadRequest) -> None:
+def _place(params: Any, request: LoadRequest, devices: list[str]) -> None:
     layers = (request.info.layers or 0) + 1
     params.n_gpu_layers = layers if request.gpu_layers < 0 else request.gpu_layers
     # Selection has decided what fits; the engine must not change it behind our back.
     params.fit_params = False
-    if request.device != "cpu":
-        params.main_gpu = int(request.device.rpartition(":")[2])
+    if request.device in devices:
+        params.main_gpu = devices.index(request.device)
         params.split_mode = xllamacpp.llama_split_mode.LLAMA_SPLIT_MODE_NONE
 
 
