@@ -27,6 +27,8 @@ __all__ = ["Engine", "cpu_flags", "engine_options", "library_for"]
 
 NAME = "ctransformers"
 
+_CONTROLS = "\x01\x02\x03\x04\x05\x06\x07\x08"
+
 
 def cpu_flags() -> frozenset[str]:
     """Read this processor's instruction sets where that is cheap; empty elsewhere."""
@@ -121,7 +123,7 @@ class Engine:
                 f"ctransformers could not load {path.name}",
                 backend=NAME,
                 phase="load",
-                why=str(error).strip().splitlines()[0] + "; the engine tells more on its standard error",
+                why=str(error).strip().splitlines()[0].rstrip("."),
                 advice="Its llama.cpp is of September 2023: use the llamacpp backend for newer models.",
             ) from error
         self.context_size = int(self._llm.context_length)
@@ -129,6 +131,7 @@ class Engine:
         self.start_token = int(self._llm.bos_token_id)
         self.end_token = int(self._llm.eos_token_id)
         self.architecture = str(self._llm.model_type)
+        self._nul_token = self._find_nul_token()
 
     def close(self) -> None:
         """Free the model; calling it again changes nothing."""
@@ -159,9 +162,14 @@ class Engine:
         """Give the tokens of `text`.
 
         Raises:
-            BackendError: The text has a NUL character, at which the engine would cut it.
+            BackendError: The text has a NUL character, and this model has no token for it.
         """
-        if "\0" in text:
+        if "\0" not in text:
+            return self._tokenize(text, add_start=add_start)
+        # The engine takes a C string, which ends at the first NUL. Another control character, which no token
+        # but its own byte's can hold either, takes its place.
+        stand_in = next((character for character in _CONTROLS if character not in text), None)
+        if self._nul_token is None or stand_in is None:
             raise BackendError(
                 "the text has a NUL character",
                 backend=NAME,
@@ -170,6 +178,19 @@ class Engine:
                 why="the engine takes a C string, which ends at the first NUL",
                 advice="Remove the character, or use another backend.",
             )
+        wanted = self._nul_token + ord(stand_in)
+        tokens = self._tokenize(text.replace("\0", stand_in), add_start=add_start)
+        return [self._nul_token if token == wanted else token for token in tokens]
+
+    def _find_nul_token(self) -> int | None:
+        """Find the token of the byte 0, which precedes those of the bytes 1 to 8 where there are such."""
+        tokens = [self._tokenize(character, add_start=False)[-1:] for character in _CONTROLS]
+        first = tokens[0][0] if tokens[0] else 0
+        if first < 1 or tokens != [[first + index] for index in range(len(_CONTROLS))]:
+            return None
+        return first - 1
+
+    def _tokenize(self, text: str, *, add_start: bool) -> list[int]:
         data = text.encode("utf-8", errors="replace")
         # A space becomes a character of three bytes, each of which may become a token.
         buffer = (c_int * (3 * len(data) + 16))()
@@ -177,9 +198,9 @@ class Engine:
         return list(buffer[:count])
 
     def piece(self, token: int) -> bytes:
-        """Give the bytes a token stands for; none for control tokens and numbers beyond the vocabulary."""
-        if not 0 <= token < self.vocabulary_size:
-            return b""
+        """Give the bytes a token of the vocabulary stands for; none for control tokens."""
+        if token == self._nul_token:
+            return b"\0"  # which the engine, with its C strings, gives as nothing
         return bytes(self._llm.ctransformers_llm_detokenize(token) or b"")
 
     def reuse(self, tokens: Sequence[int]) -> int:
@@ -239,8 +260,21 @@ class Engine:
             )
         before.extend(tokens)
         self.tokens = before
+        self._check_finite()
         if past == self._whole and len(tokens) == self._batch_size:
             self._whole += self._batch_size
+
+    def _check_finite(self) -> None:
+        """Raise if the model computes no numbers; where one logit is none, all are."""
+        if not math.isfinite(self._llm.ctransformers_llm_logits_data()[0]):
+            raise BackendError(
+                "the model computes no numbers (NaN or infinity)",
+                backend=NAME,
+                phase="generate",
+                cause="not-finite",
+                why="its weights or settings are damaged",
+                advice="Get the file again from where it came from.",
+            )
 
     def sample(
         self,

@@ -86,7 +86,20 @@ def _gguf_refusal(info: ModelInfo) -> str | None:
         )
     if architecture == "llama" and info.weights.tied_embedding:
         return "its engine needs an output matrix, and this model uses its token embedding for that"
-    return _unknown_keys(info.metadata, architecture)
+    return _fatal_values(info, architecture) or _unknown_keys(info.metadata, architecture)
+
+
+def _fatal_values(info: ModelInfo, architecture: str) -> str | None:
+    """Find values on which the engine divides by zero or reads memory that is not its own."""
+    for name in ("head_count", "head_count_kv"):
+        if info.metadata.get(f"{architecture}.attention.{name}") == 0:
+            return f"the file states a {name} of 0"
+    for name in ("bos", "eos"):
+        token = info.metadata.get(f"tokenizer.ggml.{name}_token_id")
+        size = info.vocabulary_size
+        if isinstance(token, int) and size is not None and not 0 <= token < size:
+            return f"the file names {token} as its {name} token, and its vocabulary has {size} tokens"
+    return None
 
 
 def _unknown_keys(metadata: dict[str, object], architecture: str) -> str | None:

@@ -104,6 +104,7 @@ class CtransformersModel(Model):
     def detokenize(self, tokens: Sequence[int]) -> str:
         """Give the text of tokens; start and end tokens are left out."""
         self._check_open("tokenize")
+        self._check_tokens(tokens, "tokenize")
         decoder = Utf8Decoder()
         text = "".join(decoder.feed(self._engine.piece(token)) for token in tokens) + decoder.flush()
         # The tokenizer puts a space before the text, which is not part of it.
@@ -121,7 +122,7 @@ class CtransformersModel(Model):
         self._check_open("generate")
         refused = check_demands(params, self.capabilities, NAME)
         tokens = self.tokenize(prompt) if isinstance(prompt, str) else list(prompt)
-        self._check_tokens(tokens)
+        self._check_tokens(tokens, "generate")
         start = 1 if isinstance(prompt, str) and self._add_start else 0
         fitted, cut = fit_prompt(tokens, self.effective.context_size, params, NAME, start_tokens=start)
         stream = Stream(
@@ -174,7 +175,6 @@ class CtransformersModel(Model):
     def _embed_one(self, text: str) -> list[float]:
         params = GenerateParams(max_tokens=1)
         tokens, _ = fit_prompt(self.tokenize(text), self.effective.context_size, params, NAME)
-        self._check_tokens(tokens)
         holder = object()
         total: list[float] = []
         try:
@@ -207,14 +207,14 @@ class CtransformersModel(Model):
     def _check_open(self, phase: str) -> None:
         self._engine.check_open(phase)
 
-    def _check_tokens(self, tokens: Sequence[int]) -> None:
+    def _check_tokens(self, tokens: Sequence[int], phase: str) -> None:
         """Refuse token ids beyond the vocabulary: the engine would read memory that is not its own."""
         for token in tokens:
             if isinstance(token, bool) or not 0 <= token < self._engine.vocabulary_size:
                 raise BackendError(
                     f"{token!r} is not a token of this model",
                     backend=NAME,
-                    phase="generate",
+                    phase=phase,
                     cause="bad-token",
                     why=f"its vocabulary has the tokens 0 to {self._engine.vocabulary_size - 1}",
                     advice="Give text, or the token ids that `tokenize` returned.",
