@@ -26,10 +26,12 @@ SLEEPER = "import time; print('ready', flush=True); time.sleep(600)"
 
 
 def python(code: str, *arguments: str) -> list[str]:
+    """A command that runs some Python."""
     return [sys.executable, "-I", "-S", "-c", textwrap.dedent(code), *arguments]
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+    """Whether a condition comes true within some seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -39,6 +41,7 @@ def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
 
 
 def alive(pid: int) -> bool:
+    """Whether a process exists and is no zombie."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -46,6 +49,7 @@ def alive(pid: int) -> bool:
 
 
 def pids_in(path: Path, count: int) -> list[int]:
+    """The process ids that a file lists, once there are enough of them."""
     assert eventually(lambda: path.exists() and len(path.read_text().split()) >= count)
     return [int(word) for word in path.read_text().split()]
 

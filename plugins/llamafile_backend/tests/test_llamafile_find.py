@@ -26,6 +26,7 @@ GPU = Device(id="cuda:1", api="cuda", index=1, name="Some GPU", vendor="nvidia")
 
 
 def system(*devices: Device) -> SystemInfo:
+    """A machine with these devices."""
     return SystemInfo(
         os="linux",
         os_version="Linux",
@@ -37,6 +38,7 @@ def system(*devices: Device) -> SystemInfo:
 
 
 def program_at(path: Path, mode: int = 0o755) -> Path:
+    """A file that could be a program."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("#!/bin/sh\n")
     path.chmod(mode)
@@ -44,6 +46,7 @@ def program_at(path: Path, mode: int = 0o755) -> Path:
 
 
 def environment(tmp_path: Path, *path: Path) -> dict[str, str]:
+    """An environment with a home of its own and these directories on PATH."""
     return {"HOME": str(tmp_path / "home"), "PATH": os.pathsep.join(map(str, path)), "MODELPLUG_HOME": "x"}
 
 

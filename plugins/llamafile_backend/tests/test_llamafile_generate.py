@@ -27,6 +27,7 @@ GREEDY = GenerateParams(temperature=0, max_tokens=48)
 
 
 def text_of(chunks: Sequence[Chunk]) -> str:
+    """The text of all chunks."""
     return "".join(chunk.text for chunk in chunks)
 
 

@@ -32,6 +32,7 @@ MODERN = Abilities(version="0.10.4", flags=MODERN_FLAGS, environment=frozenset({
 
 
 def program_at(path: Path, mode: int = 0o755) -> Path:
+    """A file that could be a program."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("#!/bin/sh\n")
     path.chmod(mode)
@@ -107,6 +108,7 @@ def test_a_program_that_is_no_llamafile_is_refused(tmp_path: Path) -> None:
 def arguments(
     request: LoadRequest, abilities: Abilities, settings: dict[str, Any] | None = None, **given: Any
 ) -> list[str]:
+    """The command line for a request."""
     launch = build_launch(
         attrs.evolve(request, **given), LlamafileSettings(**(settings or {})), abilities, "M", "KEY"
     )
@@ -114,6 +116,7 @@ def arguments(
 
 
 def value_of(flag: str, line: list[str]) -> str:
+    """What follows a flag on a command line."""
     return line[line.index(flag) + 1]
 
 

@@ -2,9 +2,9 @@
 
 How a port is had without a race. Choosing a free port first and passing it on leaves a moment in which any
 other program may take it; worse, the old server sets SO_REUSEPORT, so that two of them share one port without
-an error and each gets half of the requests. Holding the port with a socket of our own does not help either:
-on Linux the server's bind fails while ours is bound, whatever SO_REUSEADDR says, unless both set
-SO_REUSEPORT, which the newer servers do not.
+an error and each gets half of the requests. Holding the port meanwhile with a bound socket of our own depends
+on the server: on Linux its bind succeeds only if it sets the same option as we do (SO_REUSEADDR or
+SO_REUSEPORT), and then so does that of every other program that sets it.
 
 So the server is told to take port 0: the kernel gives it a port that nobody has, and keeps it for it. Which
 one that was is read from the kernel's table of sockets, looking only at sockets that belong to processes of

@@ -25,6 +25,7 @@ LOADING_FAULTS = ("never-ready", "http-500", "mid-stream", "no-endpoint", "flood
 
 
 def help_text(name: str) -> str:
+    """What the program prints for `--help`."""
     text = (HERE / f"help_{name}.txt").read_text()
     if name == "modern":
         return text
@@ -33,12 +34,14 @@ def help_text(name: str) -> str:
 
 
 def known_flags(name: str) -> set[str]:
+    """The flags that a dialect accepts."""
     text = (HERE / f"help_{name}.txt").read_text()
     lines = [line for line in text.splitlines() if re.match(r"\s*-", line)]
     return {flag for line in lines for flag in re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", line[:45])}
 
 
 def parse(arguments: list[str], name: str) -> dict[str, str]:
+    """The options on the command line; ends the program over one that is unknown."""
     options: dict[str, str] = {}
     known = known_flags(name) | {"--server", "--v2"}
     position = 0
@@ -63,6 +66,7 @@ def model_file(path: str) -> str:
 
 
 def start_engine(options: dict[str, str], *, host: str, port: int, key: str) -> Any:
+    """The real server, loaded with the model."""
     import xllamacpp
 
     params = xllamacpp.CommonParams()
@@ -96,6 +100,7 @@ def report_gpu(options: dict[str, str], fault: str) -> None:
 
 
 def sit_still() -> None:
+    """Wait until told to end."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     while not stop.wait(0.2):
@@ -104,6 +109,7 @@ def sit_still() -> None:
 
 
 def misbehave_before_loading(fault: str, port: int, options: dict[str, str]) -> None:
+    """Fail, or do something noteworthy, as the fault says."""
     if fault == "dies-loading":
         print("llama_model_load: error loading model: tensor data out of memory", file=sys.stderr)
         time.sleep(0.2)
@@ -135,6 +141,7 @@ def misbehave_before_loading(fault: str, port: int, options: dict[str, str]) -> 
 
 
 def main() -> None:
+    """Be a llamafile program."""
     dialect, _, fault = sys.argv[2].partition(":")
     arguments = sys.argv[3:]
     if fault == "help-hangs":

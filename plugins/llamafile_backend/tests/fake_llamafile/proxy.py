@@ -48,6 +48,7 @@ class UnixConnection(http.client.HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
+        """Connect to the socket file."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.connect(str(self._path))
 
@@ -61,6 +62,7 @@ class State:
         self.engine: Any = None
 
     def ask(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        """Ask the real server something."""
         connection = UnixConnection(self.inner)
         connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
         response = connection.getresponse()
@@ -69,6 +71,7 @@ class State:
         return response.status, json.loads(data)
 
     def events(self, body: Any) -> Iterator[dict[str, Any]]:
+        """The events of the real server for a completion."""
         connection = UnixConnection(self.inner)
         try:
             connection.request("POST", "/completion", json.dumps(body), {"Content-Type": "application/json"})
@@ -90,12 +93,14 @@ class Handler(BaseHTTPRequestHandler):
     state: State
 
     def log_message(self, *_: Any) -> None:
-        pass
+        """Log nothing."""
 
     def do_GET(self) -> None:
+        """Answer a GET request."""
         self.respond(None)
 
     def do_POST(self) -> None:
+        """Answer a POST request."""
         data = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         if self.state.fault == "http-500" and self.path.endswith("completion") and data != b"}":
             return self.answer(500, {"error": {"message": "the sky fell", "type": "server_error"}})
@@ -108,10 +113,12 @@ class Handler(BaseHTTPRequestHandler):
         return self.respond(body)
 
     def endpoints(self) -> set[str]:
+        """The paths that exist."""
         found = ENDPOINTS[self.state.dialect]
         return found - {"/completion", "/v1/completions"} if self.state.fault == "no-endpoint" else found
 
     def respond(self, body: Any) -> None:
+        """Answer as the dialect does."""
         if self.path not in self.endpoints():
             return self.answer(404, {"error": {"message": "File Not Found"}})
         if not self.state.loaded.is_set():
@@ -127,6 +134,7 @@ class Handler(BaseHTTPRequestHandler):
         return self.answer(*self.state.ask(method, self.path, body))
 
     def tokenize(self, body: Any) -> None:
+        """Answer as the older servers tokenise."""
         if self.state.dialect == "v1":
             # It never adds the start token here, whatever it is asked.
             asked = {"content": body["content"], "add_special": False}
@@ -136,6 +144,7 @@ class Handler(BaseHTTPRequestHandler):
         return self.answer(200, {"tokens": [str(entry["piece"]) for entry in answer["tokens"]]})
 
     def stream(self, body: Any) -> None:
+        """Stream a completion in the dialect."""
         openai = self.path.startswith("/v1/")
         first = True
         for event in self.state.events(self.inner_body(body)):
@@ -159,6 +168,7 @@ class Handler(BaseHTTPRequestHandler):
         return None
 
     def inner_body(self, body: Any) -> dict[str, Any]:
+        """The request for the real server."""
         if self.state.dialect == "modern":
             return dict(body)
         inner = {key: value for key, value in body.items() if key not in ("messages", "model", "max_tokens")}
@@ -175,6 +185,7 @@ class Handler(BaseHTTPRequestHandler):
         return inner
 
     def old(self, event: dict[str, Any]) -> dict[str, Any]:
+        """An event in the first server's words."""
         if not event["stop"]:
             return {"content": event["content"], "multimodal": False, "slot_id": 0, "stop": False}
         return {
@@ -189,6 +200,7 @@ class Handler(BaseHTTPRequestHandler):
         }
 
     def openai(self, event: dict[str, Any]) -> dict[str, Any]:
+        """An event in OpenAI's words."""
         reason = None
         if event["stop"]:
             reason = "length" if event["stop_type"] == "limit" else "stop"
@@ -200,10 +212,12 @@ class Handler(BaseHTTPRequestHandler):
         return {"choices": [choice], "object": "text_completion"}
 
     def send(self, event: dict[str, Any]) -> None:
+        """Send one event."""
         self.wfile.write(b"data: " + json.dumps(event).encode() + b"\n\n")
         self.wfile.flush()
 
     def answer(self, status: int, body: Any) -> None:
+        """Send a whole answer."""
         data = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -228,6 +242,7 @@ def serve(
     dialect: str,
     fault: str,
 ) -> None:
+    """Serve until the end."""
     state = State(inner, dialect, fault)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     if dialect == "v2":
