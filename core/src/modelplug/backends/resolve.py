@@ -33,14 +33,30 @@ def resolve_model(name_or_path: str | os.PathLike[str], runtime: Runtime) -> Pat
         from modelplug.data import demo_model_path
 
         return demo_model_path()
-    path = Path(text).expanduser()
-    if path.exists():
+    path = _expanded(text)
+    if text and _exists(path):
         return path.absolute()
     if not _looks_like_a_path(text):
         known = runtime.history.find_model(text)
         if known is not None:
             return _still_there(known.path, text)
     raise _not_found(text, path, runtime)
+
+
+def _expanded(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        # `~name` of a user that this system does not have.
+        return Path(text)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        # Longer than the system takes, or with a NUL in it.
+        return False
 
 
 def _looks_like_a_path(text: str) -> bool:
@@ -62,10 +78,10 @@ def _not_found(text: str, path: Path, runtime: Runtime) -> ModelNotFoundError:
     names = [DEMO, *(model.name for model in runtime.history.models())]
     near = difflib.get_close_matches(text, names, n=2)
     folder = path.parent
-    if folder.is_dir():
-        beside = difflib.get_close_matches(path.name, (entry.name for entry in folder.iterdir()), n=2)
-        near += [str(folder / name) if folder != Path() else name for name in beside]
-    missing = "" if folder.is_dir() else f"the folder {folder} does not exist"
+    is_there = _exists(folder)
+    for name in difflib.get_close_matches(path.name, _names_in(folder) if is_there else (), n=2):
+        near.append(str(folder / name) if folder != Path() else name)
+    missing = "" if is_there else f"the folder {folder} does not exist"
     did_you_mean = f"Did you mean {' or '.join(near)}? " if near else ""
     return ModelNotFoundError(
         f"there is no model {text!r}",
@@ -73,3 +89,11 @@ def _not_found(text: str, path: Path, runtime: Runtime) -> ModelNotFoundError:
         why=missing or "it is neither a file, nor a folder, nor a registered name",
         advice=f"{did_you_mean}`modelplug models list` shows the registered names; `demo` is always there.",
     )
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return [entry.name for entry in folder.iterdir()]
+    except OSError:
+        # One that can't be listed has nothing to suggest.
+        return []

@@ -146,7 +146,7 @@ class EchoModel(Model):
     def __init__(self, request: LoadRequest, settings: MisbehavingSettings) -> None:
         self.info = request.info
         self.capabilities = Capabilities(
-            token_ids=True, parallel_requests=8, parameters=frozenset({"max_tokens", "stop"})
+            token_ids=True, parallel_requests=8, parameters=frozenset({"max_tokens", "temperature"})
         )
         self.effective = Effective(
             backend=request.backend,
