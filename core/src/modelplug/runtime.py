@@ -52,7 +52,6 @@ class Runtime:
     def config(self) -> ConfigManager:
         """The settings."""
         from modelplug.config import ConfigManager
-
         from modelplug.config.validation import installed_settings_classes
 
         return ConfigManager(

@@ -185,12 +185,19 @@ class _Planner:
             gpu_layers=layers,
             batch_size=self.demand.batch_size,
             ubatch=min(self._number("ubatch_size", 512), self.demand.batch_size),
-            flash_attention=self.demand.settings.get("flash_attention") is True,
+            flash_attention=self._flash_attention(),
             parallel=self._number("parallel", 1),
             dequantised_bytes_per_parameter=self.report.dequantises,
             unified_memory=device is not None and device.unified_memory,
         )
         return _Way(device, context, layers if layers is not None else verdict.gpu_layers, verdict)
+
+    def _flash_attention(self) -> bool | None:
+        """Whether the engine saves memory by flash attention; None where it decides by itself."""
+        if "flash_attention" not in self.report.settings:
+            return False
+        wanted = self.demand.settings.get("flash_attention")
+        return wanted if isinstance(wanted, bool) else None
 
     def _number(self, name: str, default: int) -> int:
         """A setting that several engines have and that changes how much memory is needed."""

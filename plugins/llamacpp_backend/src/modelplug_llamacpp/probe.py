@@ -24,6 +24,7 @@ def probe() -> dict[str, Any]:
 def engine_devices() -> list[str]:
     """The `Device.id` of each GPU the engine can use, in the engine's own order."""
     import xllamacpp
+
     from modelplug.system import probe as probe_system
 
     names = [info["name"] for info in xllamacpp.get_device_info()]
