@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from modelplug.formats.model_info import ModelInfo
 
-__all__ = ["NAME", "check_model", "model_directory", "refuse", "weights_file"]
+__all__ = ["NAME", "check_model", "model_directory", "not_finite", "refuse", "weights_file"]
 
 NAME = "transformers"
 
@@ -50,6 +50,18 @@ def refuse(info: ModelInfo, why: str, advice: str, *, cause: str = "unsupported"
         cause=cause,
         why=why,
         advice=advice,
+    )
+
+
+def not_finite() -> BackendError:
+    """Make the error for a model that computes no numbers."""
+    return BackendError(
+        "the model computes no numbers (NaN or infinity)",
+        backend=NAME,
+        phase="generate",
+        cause="not-finite",
+        why="its weights or settings are damaged, or the data type is too narrow for it",
+        advice=f"Set backends.{NAME}.dtype to float32 or bfloat16; or get the file again.",
     )
 
 

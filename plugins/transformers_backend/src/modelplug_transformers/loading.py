@@ -175,6 +175,9 @@ def load(request: LoadRequest, settings: TransformersSettings) -> Loaded:
     Raises:
         BackendError: It can't be loaded.
     """
+    if request.scratch is not None:
+        # Removed by whoever named it; nobody but this user has business in it.
+        request.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _compiler_cache_in(request.scratch):
         return _load(request, settings)
 
@@ -219,8 +222,11 @@ def _load(request: LoadRequest, settings: TransformersSettings) -> Loaded:
                 weights_only=True,
                 output_loading_info=True,
             )
-        _check_complete(info, report)
+        _check_complete(info, report, model)
         model.eval()
+        left_out = sorted(str(key) for key in report.get("unexpected_keys") or ())
+        if left_out:
+            notes = (*notes, f"{len(left_out)} tensors are not used: {', '.join(left_out[:3])}.")
     return Loaded(
         torch=torch,
         model=model,
@@ -293,8 +299,8 @@ def _precision(
     return {argument: value}
 
 
-def _check_complete(info: ModelInfo, report: dict[str, Any]) -> None:
-    """Refuse a model in which the engine made up weights that it did not find."""
+def _check_complete(info: ModelInfo, report: dict[str, Any], model: Any) -> None:
+    """Refuse a model in which the engine made up weights that it did not find, or left some out."""
     missing = sorted(str(key) for key in report.get("missing_keys") or ())
     wrong = sorted(str(key) for key in report.get("mismatched_keys") or ())
     if missing or wrong:
@@ -306,6 +312,17 @@ def _check_complete(info: ModelInfo, report: dict[str, Any]) -> None:
             "Use another backend for this model, or get the complete model.",
             cause="incomplete",
         )
+    if info.format == "gguf" and info.parameters is not None:
+        # The GGUF reader passes over tensors that it has no place for, and says nothing.
+        surplus = info.parameters - int(model.num_parameters())
+        if surplus > 0:
+            raise refuse(
+                info,
+                f"the engine has no place for {surplus} of its {info.parameters} weights, and would compute "
+                "wrong results without them",
+                "Use the llamacpp backend.",
+                cause="incomplete",
+            )
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelplug.backends.model import CancelToken, Chunk, GenerateParams, GenerationStats
 from modelplug.backends.streaming import REPEAT_WINDOW, ChunkBuilder, room_for_output
+from modelplug_transformers.limits import not_finite
 from modelplug_transformers.loading import translated_errors
 from modelplug_transformers.sampling import Sampler
 from modelplug_transformers.text import TextStream, decode
@@ -122,6 +123,8 @@ class Stream:
         """Draw one token; the reason to end is empty while there is none."""
         if self._cancel.cancelled:
             return "cancelled", None
+        if not bool(self._torch.isfinite(logits.max())):
+            raise not_finite()
         raw = self._torch.log_softmax(logits, dim=0) if self._params.logprobs else None
         token = self._sampler.choose(logits, self._tokens[-REPEAT_WINDOW:])
         if token in self._end_tokens:
