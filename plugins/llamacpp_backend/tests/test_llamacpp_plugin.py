@@ -217,3 +217,15 @@ def test_an_unknown_architecture_is_named(weights: Path, tmp_path: Path) -> None
         LlamaCppModel(request_for(strange))
 
     assert caught.value.cause == "unsupported"
+
+
+def test_no_token_of_a_character_is_lost(model: LlamaCppModel) -> None:
+    """Characters of several tokens come with the ids of all of them."""
+    params = GenerateParams(grammar='root ::= "né😀x"', max_tokens=20, temperature=0, return_tokens=True)
+    chunks = list(model.generate("ROMEO:", params))
+    tokens = [token for chunk in chunks for token in chunk.tokens]
+    stats = chunks[-1].stats
+
+    assert "".join(chunk.text for chunk in chunks) == "né😀x"
+    assert stats is not None
+    assert (len(tokens), stats.warnings) == (stats.completion_tokens, ())

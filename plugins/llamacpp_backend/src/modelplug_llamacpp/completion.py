@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from modelplug.backends.model import Chunk, GenerateParams, GenerationStats
@@ -57,10 +58,14 @@ class Completion:
     Args:
         params: The request's parameters.
         warnings: For the statistics.
+        tokenize: Gives the ids of a text, without special tokens.
     """
 
-    def __init__(self, params: GenerateParams, warnings: tuple[str, ...]) -> None:
+    def __init__(
+        self, params: GenerateParams, warnings: tuple[str, ...], tokenize: Callable[[str], list[int]]
+    ) -> None:
         self._params = params
+        self._tokenize = tokenize
         self._warnings = warnings
         self._filter = StopFilter(params.stop)
         self._began = time.perf_counter()
@@ -72,10 +77,10 @@ class Completion:
     def take(self, event: dict[str, Any]) -> Chunk | None:
         """Take an event; gives the chunk it makes, which is the last one if it has a finish reason."""
         self._first = self._first or time.perf_counter() - self._began
-        self._event = event
+        before, self._event = self._event["tokens_predicted"], event
         text, stopped = self._filter.feed(event["content"])
         if self._params.return_tokens:
-            self._tokens.extend(event.get("tokens", ()))
+            self._tokens.extend(self._ids(event, event["tokens_predicted"] - before))
         self._logprobs.extend(logprobs_of(event))
         if stopped:
             return self._last(text, "stop")
@@ -83,6 +88,19 @@ class Completion:
             return self._last(text + self._filter.flush(), _REASONS[event["stop_type"]])
         # Half a character, or what may become a stop string: tokens wait for their text.
         return self._chunk(text, None, None) if text else None
+
+    def _ids(self, event: dict[str, Any], new: int) -> list[int]:
+        """The ids of the new tokens; the server leaves out those that end within a character."""
+        ids = [int(token) for token in event.get("tokens", ())]
+        if not ids or len(ids) >= new:
+            return ids
+        known = self._tokenize(event["content"])[-new:]
+        if len(known) == new and known[-len(ids) :] == ids:
+            return known
+        warning = "The ids of some tokens within a character are missing: the engine did not tell them."
+        if warning not in self._warnings:
+            self._warnings += (warning,)
+        return ids
 
     def cancelled(self) -> Chunk:
         """The last chunk of a request that was cancelled."""

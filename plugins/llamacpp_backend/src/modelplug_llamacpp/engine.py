@@ -176,7 +176,7 @@ class LlamaCppModel(Model):
         cancel: CancelToken,
         warnings: tuple[str, ...],
     ) -> Iterator[Chunk]:
-        completion = Completion(params, warnings)
+        completion = Completion(params, warnings, lambda text: self.tokenize(text, add_special=False))
         with self._connected() as connection:
             cancel.on_cancel(connection.abort)
             try:

@@ -66,6 +66,8 @@ def _serve_privately(params: Any, key: str) -> None:
     # Warnings and errors: they reach the user when something fails. More would fill an embedder's own stderr.
     params.verbosity = 2
     params.ui = False
+    # A copy of earlier contexts in up to 8 GiB of main memory, which no estimate of ours counts.
+    params.cache_ram_mib = 0
     params.offline = True
     params.n_threads_http = max(4, params.n_parallel + 2)
     params.reasoning_format = xllamacpp.common_reasoning_format.COMMON_REASONING_FORMAT_NONE
