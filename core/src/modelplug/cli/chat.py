@@ -15,7 +15,14 @@ from modelplug.cli.generation import (
     show_outcome,
     stream,
 )
-from modelplug.errors import EXIT_DONE, EXIT_INTERRUPTED, ContextOverflowError
+from modelplug.errors import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    ContextOverflowError,
+    ModelplugError,
+    WorkerCrashedError,
+    WorkerTimeoutError,
+)
 
 if TYPE_CHECKING:
     from modelplug.backends.loaded import LoadedModel
@@ -88,7 +95,14 @@ class Conversation:
                 if not self._obey(text):
                     break
                 continue
-            status = self._answer(text)
+            try:
+                status = self._answer(text)
+            except ModelplugError as error:
+                # Somebody who sits there can say something else, as long as there is an engine to listen.
+                if not interactive or isinstance(error, (WorkerCrashedError, WorkerTimeoutError)):
+                    raise
+                self._app.show_error(error)
+                continue
             # At a prompt, Ctrl-C ends the answer and not the conversation.
             if status == EXIT_INTERRUPTED and not interactive:
                 return status
@@ -143,10 +157,16 @@ class Conversation:
         return status
 
     def _forget_oldest(self, text: str, error: ContextOverflowError) -> int:
-        turns = [message for message in self._messages if message.role != "system"]
+        before = self._messages
+        turns = [message for message in before if message.role != "system"]
         if not turns:
             raise error
-        kept = [message for message in self._messages if message.role == "system"]
-        self._messages = kept + turns[2:]
+        self._messages = [message for message in before if message.role == "system"] + turns[2:]
+        try:
+            status = self._answer(text)
+        except ContextOverflowError:
+            # The message is too long by itself; forgetting everything else has not helped.
+            self._messages = before
+            raise
         self._app.warn("The conversation no longer fits into the context: its oldest turn was dropped.")
-        return self._answer(text)
+        return status

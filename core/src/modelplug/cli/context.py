@@ -76,9 +76,10 @@ class App:
         if error.why:
             click.echo(f"  why: {error.why}", err=True)
         tail = str(error.data.get("stderr_tail") or "").strip()
-        if tail:
+        words = tail.splitlines() if self.debug else _telling_lines(tail)
+        if words:
             click.echo("  the engine's last words:", err=True)
-            for line in _telling_lines(tail):
+            for line in words:
                 click.echo(f"    {line}", err=True)
         if error.advice:
             click.echo(f"  try: {error.advice}", err=True)
@@ -88,7 +89,7 @@ def _telling_lines(tail: str) -> list[str]:
     lines = tail.splitlines()
     # The interpreter's stacks follow what the engine said of its end, and say less.
     stack = next((number for number, line in enumerate(lines) if line.startswith(_STACKS)), len(lines))
-    return lines[:stack][-8:] or lines[:1]
+    return lines[:stack][-8:]
 
 
 def _rich_table(columns: Sequence[str], rows: list[list[str]], title: str | None) -> None:
