@@ -87,7 +87,7 @@ def children_of_this_process() -> frozenset[int]:
         for task in tasks.iterdir():
             try:
                 pids.update(map(int, (task / "children").read_text().split()))
-            except FileNotFoundError:
+            except FileNotFoundError:  # noqa: PERF203  threads come and go one by one
                 continue  # the thread has ended meanwhile
         return frozenset(pid for pid in pids if not _is_zombie(pid))
     import psutil

@@ -10,8 +10,7 @@ For programs that embed modelplug:
 - `modelplug_scripted`: makes models that say what the test wants, without any engine;
 - `leak_check`: fails a test that leaves processes, threads, temporary files or environment variables behind.
 
-For `modelplug.testing.BackendConformance`, which needs the `conformance_...` fixtures: `conformance_path` may be
-overridden in a test module, the others hardly ever need to be.
+The `conformance_...` fixtures belong to `modelplug.testing.BackendConformance`.
 """
 
 from __future__ import annotations
@@ -130,7 +129,9 @@ def conformance_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
 
 @pytest.fixture(scope="class")
 def conformance_path(
-    request: pytest.FixtureRequest, conformance_home: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    conformance_home: Path,  # noqa: ARG001  the home must be in place before anything is asked
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """The model that the tests of a class load."""
     request.cls.need_engine()

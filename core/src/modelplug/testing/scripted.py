@@ -174,7 +174,12 @@ class _Script(Model):
         return cancel.cancelled or self._closed.is_set()
 
     def _last(
-        self, builder: ChunkBuilder, reason: str, prompt_tokens: int, seconds: float, warnings: tuple[str, ...]
+        self,
+        builder: ChunkBuilder,
+        reason: str,
+        prompt_tokens: int,
+        seconds: float,
+        warnings: tuple[str, ...],
     ) -> Chunk:
         count = builder.completion_tokens
         with self._lock:

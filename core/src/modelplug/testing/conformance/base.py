@@ -35,7 +35,7 @@ ROUND_TRIP_TEXTS = (
     "日本語のテキスト 한국어 中文",
     "😀👩‍👩‍👧‍👦🏳️‍🌈",
     "e\u0301 and \u00e9",
-    "a\x00b\x7f\x01",
+    "a\x01b\x7f",
     "def f(x):\n    return x**2  # ½\n",
     "To be, or not to be, that is the question:\n" * 8,
 )
@@ -60,6 +60,11 @@ class Output:
     def tokens(self) -> tuple[int, ...]:
         """All token ids."""
         return tuple(token for chunk in self.chunks for token in chunk.tokens)
+
+    @property
+    def generated(self) -> int:
+        """How many tokens were generated: as many as there are ids, or what the engine says without any."""
+        return len(self.tokens) or self.stats.completion_tokens
 
     @property
     def finish_reason(self) -> str | None:
@@ -135,7 +140,7 @@ class ConformanceBase:
 
     @pytest.fixture(autouse=True)
     def _home_of_the_class(self, conformance_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        # One home for all tests of a class: what was found out about plugins and the machine is found out once.
+        # One home for all tests of a class, so that plugins and the machine are looked at once.
         monkeypatch.setenv("MODELPLUG_HOME", str(conformance_home))
 
     @classmethod

@@ -23,8 +23,13 @@ _ERRORS = (
     "UnsupportedParameterError",
     "WorkerCrashedError",
 )
-_HOOKS = ("MODELPLUG_HOOKSPEC_VERSION", "modelplug_backend_settings", "modelplug_detect_backends")
-_HOOKS += ("modelplug_load_model", "ENTRY_POINT_GROUP")
+_HOOKS = (
+    "ENTRY_POINT_GROUP",
+    "MODELPLUG_HOOKSPEC_VERSION",
+    "modelplug_backend_settings",
+    "modelplug_detect_backends",
+    "modelplug_load_model",
+)
 
 PLACES: dict[str, str] = {
     **dict.fromkeys(_MODEL, "modelplug.backends.model"),

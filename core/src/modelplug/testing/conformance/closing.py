@@ -78,16 +78,14 @@ def close_while_generating(suite: ConformanceBase, path: Path, temporary: Path) 
             error = raised
         processes = tree.wait_gone(suite.orphan_seconds)
         files = sorted(entry.name for entry in temporary.iterdir())
-    return Closing(
-        model=model, finish_reason=finish_reason, error=error, processes=processes, files=files
-    )
+    return Closing(model=model, finish_reason=finish_reason, error=error, processes=processes, files=files)
 
 
 class CloseClauses(ConformanceBase):
     """Closing ends everything, once and for all."""
 
     def test_closing_ends_a_running_request(self, conformance_closing: Closing) -> None:
-        """A request that runs when the model is closed ends, with a chunk that says so or a `BackendError`."""
+        """A request that runs when the model is closed ends: with a chunk that says so, or a `BackendError`."""
         error = conformance_closing.error
         assert error is None or isinstance(error, BackendError), clause(
             "Model.close", f"the request under way ended with {error!r}"
@@ -96,7 +94,9 @@ class CloseClauses(ConformanceBase):
     def test_closing_leaves_no_process(self, conformance_closing: Closing) -> None:
         """No process of the engine outlives the model."""
         left = conformance_closing.processes
-        assert not left, clause("Model.close", f"these processes were still there after it: {'; '.join(left)}")
+        assert not left, clause(
+            "Model.close", f"these processes were still there after it: {'; '.join(left)}"
+        )
 
     def test_closing_leaves_no_temporary_file(self, conformance_closing: Closing) -> None:
         """No temporary file outlives the model; `LoadRequest.scratch` is the place for those needed."""

@@ -40,7 +40,7 @@ class ContextClauses(ConformanceBase):
         size = conformance_model.effective.context_size
         prompt = self.prompt_of(conformance_model, size - 1)
         try:
-            output = self.ask(conformance_model, prompt, self.greedy(max_tokens=None))
+            output = self.ask(conformance_model, prompt, self.greedy(max_tokens=None, return_tokens=True))
         except ContextOverflowError as error:
             pytest.fail(
                 clause(
@@ -49,9 +49,9 @@ class ContextClauses(ConformanceBase):
                 ),
                 pytrace=False,
             )
-        assert output.stats.completion_tokens == 1, clause(
+        assert output.generated == 1, clause(
             "Effective.context_size",
-            f"{size - 1} of {size} tokens are the prompt, and {output.stats.completion_tokens} were generated",
+            f"{size - 1} of {size} tokens are the prompt, and {output.generated} were generated",
         )
         assert output.finish_reason in ("length", "stop"), clause(
             "Chunk.finish_reason", f"the context is full, and it says {output.finish_reason!r}"
@@ -64,12 +64,14 @@ class ContextClauses(ConformanceBase):
             prompt: str | list[int] = self.prompt_of(conformance_model, size - self.length)
         else:
             prompt = self.prompts[0]
-        output = self.ask(conformance_model, prompt, self.greedy(max_tokens=None))
-        used = output.stats.prompt_tokens + output.stats.completion_tokens
+        output = self.ask(conformance_model, prompt, self.greedy(max_tokens=None, return_tokens=True))
+        given = len(prompt) if isinstance(prompt, list) else output.stats.prompt_tokens
+        used = given + output.generated
         assert used <= size, clause("Effective.context_size", f"{used} tokens are in a context of {size}")
         if output.finish_reason == "length":
             assert used == size, clause(
-                "GenerateParams.max_tokens", f"None ended with {used} of {size} tokens and the reason 'length'"
+                "GenerateParams.max_tokens",
+                f"None ended with {used} of {size} tokens and the reason 'length'",
             )
 
     def test_prompt_is_truncated_on_request(self, conformance_model: LoadedModel) -> None:
@@ -78,7 +80,9 @@ class ContextClauses(ConformanceBase):
             return
         size = conformance_model.effective.context_size
         prompt = self.prompt_of(conformance_model, size + 50)
-        output = self.ask(conformance_model, prompt, self.greedy(overflow="truncate", max_tokens=8))
+        output = self.ask(
+            conformance_model, prompt, self.greedy(overflow="truncate", max_tokens=8, return_tokens=True)
+        )
         assert output.stats.warnings, clause(
             "GenerateParams.overflow", "the prompt was truncated and `GenerationStats.warnings` is empty"
         )
@@ -86,9 +90,9 @@ class ContextClauses(ConformanceBase):
             "GenerationStats.prompt_tokens",
             f"it counts {output.stats.prompt_tokens}, but only what was evaluated counts",
         )
-        assert (output.finish_reason, output.stats.completion_tokens) == ("length", 8), clause(
+        assert (output.finish_reason, output.generated) == ("length", 8), clause(
             "GenerateParams.overflow",
-            f"there must be room for the 8 tokens asked for: {output.stats.completion_tokens} came, then "
+            f"there must be room for the 8 tokens asked for: {output.generated} came, then "
             f"{output.finish_reason!r}",
         )
         fitting = self.ask(conformance_model, params=self.greedy(overflow="truncate", max_tokens=4))

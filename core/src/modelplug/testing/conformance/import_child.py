@@ -1,4 +1,4 @@
-"""Imports a plugin in an interpreter of its own and tells what that brought about. Runs as a child process."""
+"""Imports a plugin in an interpreter of its own and tells what came of it. Runs as a child process."""
 
 from __future__ import annotations
 

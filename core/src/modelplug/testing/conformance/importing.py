@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-
 from modelplug.testing.conformance.base import ConformanceBase
 from modelplug.testing.conformance.clauses import clause
 from modelplug.testing.conformance.watching import run_child
@@ -41,9 +40,7 @@ class ImportClauses(ConformanceBase):
     def _heavy(self, modules: list[str]) -> list[str]:
         forbidden = HEAVY_MODULES | set(self.engine_modules)
         return sorted(
-            name
-            for name in modules
-            if name in self.engine_modules or name.partition(".")[0] in forbidden
+            name for name in modules if name in self.engine_modules or name.partition(".")[0] in forbidden
         )
 
     def test_plugin_is_ready(self) -> None:
@@ -106,5 +103,3 @@ class ImportClauses(ConformanceBase):
             "modelplug_detect_backends",
             f"detection starts processes or connects: {events}; that belongs into BackendReport.deep_probe",
         )
-
-

@@ -86,7 +86,8 @@ class ReportClauses(ConformanceBase):
         ]
         assert not missing, clause(
             "modelplug_backend_settings",
-            f"{', '.join(missing)} are not explained in the docstring of {kind.__name__}, which is shown as help",
+            f"{', '.join(missing)} are not explained in the docstring of {kind.__name__}, which is the help "
+            "that users see",
         )
 
     def test_report_and_settings_class_agree(self) -> None:

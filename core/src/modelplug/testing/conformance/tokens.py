@@ -56,8 +56,24 @@ class TokenClauses(ConformanceBase):
                 lost.append((text, back))
         assert not lost, clause(
             "Model.detokenize",
-            f"{len(lost)} texts do not come back from their tokens, the first: {lost[0][0]!r} -> {lost[0][1]!r}",
+            f"{len(lost)} texts do not come back from their tokens; the first is {lost[0][0]!r} and becomes "
+            f"{lost[0][1]!r}",
         )
+
+    def test_no_text_is_cut_in_silence(self, conformance_model: LoadedModel) -> None:
+        """A text with a NUL or half a surrogate pair comes back whole, or it is refused."""
+        if self._refused(conformance_model):
+            return
+        for text, back in (
+            ("before\x00after", "before\x00after"),
+            ("before\ud800after", "before\ufffdafter"),
+        ):
+            try:
+                tokens = conformance_model.tokenize(text)
+            except ModelplugError:
+                continue
+            found = conformance_model.detokenize(tokens)
+            assert found == back, clause("Model.tokenize", f"{text!r} became {found!r} without an error")
 
     def test_tokens_are_plain_numbers(self, conformance_model: LoadedModel) -> None:
         """`tokenize` gives a list of whole numbers, and the same ones every time."""

@@ -40,7 +40,12 @@ def modelplug_detect_backends() -> BackendReport:
 
         subprocess.run([sys.executable, "-c", ""], check=True)
     absent = PLUGIN_FAULT == "absent_without_advice"
-    settings = ("enabled", "context_size", "fault", *(("wisdom",) if PLUGIN_FAULT == "unknown_setting" else ()))
+    settings = (
+        "enabled",
+        "context_size",
+        "fault",
+        *(("wisdom",) if PLUGIN_FAULT == "unknown_setting" else ()),
+    )
     cpu_only = "it computes on one thread of the CPU: leave it out"
     ignored = dict.fromkeys(("gpu_enabled", "gpu_layers", "batch_size", "threads"), cpu_only)
     if PLUGIN_FAULT == "silent_setting":

@@ -12,8 +12,6 @@ from typing import Any
 
 import attrs
 import faulty_engine_library
-from modelplug_faulty.sampling import FIRST_BYTE, Sampler
-from modelplug_faulty.settings import FaultySettings
 
 from modelplug.backends.model import (
     CancelToken,
@@ -29,6 +27,8 @@ from modelplug.backends.model import (
 from modelplug.backends.streaming import ChunkBuilder, Utf8Decoder, check_demands, fit_prompt, room_for_output
 from modelplug.backends.types import LoadRequest
 from modelplug.errors import BackendError
+from modelplug_faulty.sampling import FIRST_BYTE, Sampler
+from modelplug_faulty.settings import FaultySettings
 
 __all__ = ["FaultyModel", "probe"]
 
@@ -205,9 +205,9 @@ class FaultyModel(Model):
 
     def detokenize(self, tokens: Sequence[int]) -> str:
         """The text of bytes."""
-        return bytes(
-            token - FIRST_BYTE for token in self._checked(tokens) if token >= FIRST_BYTE
-        ).decode("utf-8", "replace")
+        return bytes(token - FIRST_BYTE for token in self._checked(tokens) if token >= FIRST_BYTE).decode(
+            "utf-8", "replace"
+        )
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """How often each of some letters occurs."""

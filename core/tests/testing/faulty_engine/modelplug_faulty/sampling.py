@@ -42,9 +42,9 @@ class Sampler:
         seed = params.seed
         if fault == "ignores_seed":
             seed = None
-        elif fault == "seed_is_constant":
-            seed = 17
-        elif fault == "no_fresh_seed" and seed is None:
+        elif (fault == "seed_is_constant" and seed is not None) or (
+            fault == "no_fresh_seed" and seed is None
+        ):
             seed = 17
         self._random = random.Random(seed)
 
