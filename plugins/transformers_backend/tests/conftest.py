@@ -61,6 +61,11 @@ def shared_model(demo: Callable[[str], Path]) -> Iterator[Model]:
         yield model
 
 
+@pytest.fixture(scope="session", autouse=True)
+def engine_imported(shared_model: Model) -> None:
+    """Import the engine before the first test, because its import leaves traces in the process."""
+
+
 @pytest.fixture
 def rewrite() -> Callable[..., Path]:
     """Writes GGUF files that differ from another in one respect."""

@@ -36,6 +36,8 @@ class Context:
         # State-space models keep their state under another name than attention's keys and values.
         self._state_name = "cache_params" if "cache_params" in accepted else "past_key_values"
         self._options = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
+        # Recurrent states are made for a whole prompt or for one token, and can't be shortened.
+        self._recurrent = self._state_name == "cache_params" or bool(getattr(model, "_is_stateful", False))
         self._state: Any = None
         self._whole = 0
         self.tokens: list[int] = []
@@ -56,7 +58,8 @@ class Context:
 
     def blocks(self, tokens: Sequence[int]) -> list[Sequence[int]]:
         """Cut tokens into what is evaluated at once."""
-        return [tokens[start : start + self._block] for start in range(0, len(tokens), self._block)]
+        size = len(tokens) if self._recurrent else self._block
+        return [tokens[start : start + size] for start in range(0, len(tokens), size)]
 
     def evaluate(self, tokens: Sequence[int]) -> Any:
         """Append tokens, and give the logits of the one to follow: 32 bits, on the CPU."""
@@ -64,18 +67,16 @@ class Context:
         before = len(self.tokens)
         with torch.inference_mode():
             given = torch.tensor([list(tokens)], device=self._device)
-            mask = torch.ones((1, before + len(tokens)), dtype=torch.long, device=self._device)
-            output = self._model(
-                input_ids=given,
-                attention_mask=mask,
-                use_cache=True,
-                **{self._state_name: self._state},
-                **self._options,
-            )
+            state: dict[str, Any] = {self._state_name: self._state}
+            if self._state_name == "past_key_values":
+                state["attention_mask"] = torch.ones(
+                    (1, before + len(tokens)), dtype=torch.long, device=self._device
+                )
+            output = self._model(input_ids=given, use_cache=True, **state, **self._options)
             self._state = getattr(output, self._state_name)
             logits = output.logits[0, -1].to(device="cpu", dtype=torch.float32, copy=True)
         self.tokens.extend(tokens)
-        if before == self._whole and len(tokens) == self._block:
+        if before == self._whole and len(tokens) == self._block and not self._recurrent:
             self._whole += self._block
         return logits
 
