@@ -85,7 +85,7 @@ class CloseClauses(ConformanceBase):
     """Closing ends everything, once and for all."""
 
     def test_closing_ends_a_running_request(self, conformance_closing: Closing) -> None:
-        """A request that runs when the model is closed ends: with a chunk that says so, or a `BackendError`."""
+        """A request that runs when the model is closed ends, with a last chunk or a `BackendError`."""
         error = conformance_closing.error
         assert error is None or isinstance(error, BackendError), clause(
             "Model.close", f"the request under way ended with {error!r}"
