@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.metadata
+import math
 import platform
+import random
 import struct
 import subprocess
 import sys
@@ -19,7 +21,8 @@ import pytest
 from gguf import GGUFValueType
 
 import modelplug_ctransformers
-from modelplug.backends.model import Model
+from modelplug.backends.compatibility import incompatibility
+from modelplug.backends.model import GenerateParams, Model
 from modelplug.backends.types import BackendState, LoadRequest
 from modelplug.errors import BackendError, ConfigError
 from modelplug.formats.inspection import inspect
@@ -173,7 +176,61 @@ def test_legacy_files_need_their_type_said(info: ModelInfo) -> None:
     with pytest.raises(BackendError) as caught:
         check_model(legacy, None, "ctransformers")
     assert "model_type" in caught.value.advice
-    check_model(legacy, "llama", "ctransformers")
+    assert check_model(legacy, "falcon", "ctransformers") == "falcon"
+    told = attrs.evolve(legacy, architecture="gptneox")
+    assert check_model(told, None, "ctransformers") == "gpt-neox"
+
+
+def _legacy_gpt2(path: Path) -> Path:
+    """Write a small GPT-2 with random weights in the format that ggml's examples had in 2023."""
+    width, context, layers, draw = 32, 64, 2, random.Random(0)
+    words = [bytes([code]) for code in range(32, 127)] + [b"\n", b" the", b"<|endoftext|>"]
+    out = [struct.pack("<I7i", 0x67676D6C, len(words), context, width, 2, layers, 0, len(words))]
+    out += [struct.pack("<I", len(word)) + word for word in words]
+
+    def tensor(name: str, *sizes: int) -> None:
+        out.append(struct.pack(f"<3i{len(sizes)}i", len(sizes), len(name), 0, *sizes) + name.encode())
+        count = math.prod(sizes)
+        out.append(struct.pack(f"<{count}f", *(draw.gauss(0, 0.5) for _ in range(count))))
+
+    for name, *sizes in (
+        ("ln_f/g", width),
+        ("ln_f/b", width),
+        ("wte", width, len(words)),
+        ("wpe", width, context),
+    ):
+        tensor(f"model/{name}", *sizes)
+    for layer in range(layers):
+        for name in ("ln_1/g", "ln_1/b", "ln_2/g", "ln_2/b"):
+            tensor(f"model/h{layer}/{name}", width)
+        for name, inner, outer in (
+            ("attn/c_attn", width, 3 * width),
+            ("attn/c_proj", width, width),
+            ("mlp/c_fc", width, 4 * width),
+            ("mlp/c_proj", 4 * width, width),
+        ):
+            tensor(f"model/h{layer}/{name}/w", inner, outer)
+            tensor(f"model/h{layer}/{name}/b", outer)
+    path.write_bytes(b"".join(out))
+    return path
+
+
+def test_a_legacy_file_runs(load: Callable[..., Model], tmp_path: Path) -> None:
+    """A GPT-2 in the old format loads, keeps to the context it states, and tokenises both ways."""
+    path = _legacy_gpt2(tmp_path / "model.bin")
+    model = load(path)
+    assert model.effective.context_size == 64
+    assert "64 tokens" in model.effective.notes[0]
+    assert not model.capabilities.embeddings
+    tokens = model.tokenize("hello the")
+    assert model.detokenize(tokens) == "hello the"
+    params = GenerateParams(max_tokens=None, temperature=0)
+    last = list(model.generate("hello the", params))[-1]
+    assert last.stats is not None
+    assert last.stats.completion_tokens == 64 - len(tokens)
+    report = detection.report(system())
+    assert incompatibility(report, model.info) == ""
+    assert "architecture gpt2" in incompatibility(report, attrs.evolve(model.info, format="gguf"))
 
 
 @pytest.mark.parametrize(

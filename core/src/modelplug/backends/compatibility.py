@@ -74,7 +74,7 @@ def _format(report: BackendReport, info: ModelInfo) -> str:
 def _architecture(report: BackendReport, info: ModelInfo) -> str:
     if report.architectures is None or info.architecture is None:
         return ""
-    if info.architecture in report.architectures:
+    if {info.architecture, f"{info.format}:{info.architecture}"} & report.architectures:
         return ""
     known = sorted(report.architectures)
     shown = ", ".join(known[:6]) + (f" and {len(known) - 6} more" if len(known) > 6 else "")

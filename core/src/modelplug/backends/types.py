@@ -87,7 +87,8 @@ class BackendReport:
         formats: Values of `ModelInfo.format` it can load.
         standalone_formats: Of these, the ones whose files bring the engine along: such a model can be loaded
             even where the engine is not installed or the installed one is broken.
-        architectures: Architectures it can load; None if only the engine itself knows.
+        architectures: Architectures it can load; None if only the engine itself knows. `ggml:gpt2` is for
+            files of the format `ggml` only.
         tensor_types: Tensor types it can load; None if only the engine itself knows.
         rejects: Further limits as (attribute of ModelInfo, value, reason): matching models are ruled out.
         devices: `Device.id`s it can use, empty on CPU only.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from modelplug.backends.types import BackendReport, BackendState
-from modelplug_ctransformers.limits import ARCHITECTURES, FORMATS, REJECTS, TENSOR_TYPES
+from modelplug_ctransformers.limits import FORMATS, REJECTS, STATED_ARCHITECTURES, TENSOR_TYPES
 from modelplug_ctransformers.settings import MAX_BATCH, CtransformersSettings
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def report(system: SystemInfo) -> BackendReport:
         cause=cause,
         install=_install_advice(system),
         formats=FORMATS,
-        architectures=ARCHITECTURES,
+        architectures=STATED_ARCHITECTURES,
         tensor_types=TENSOR_TYPES,
         rejects=REJECTS,
         devices=devices,

@@ -131,7 +131,8 @@ class Engine:
         self.start_token = int(self._llm.bos_token_id)
         self.end_token = int(self._llm.eos_token_id)
         self.architecture = str(self._llm.model_type)
-        self._nul_token = self._find_nul_token()
+        # Tokenizers of legacy types print a complaint for characters they don't know.
+        self._nul_token = self._find_nul_token() if self.architecture == "llama" else None
 
     def close(self) -> None:
         """Free the model; calling it again changes nothing."""

@@ -17,7 +17,9 @@ __all__ = [
     "ARCHITECTURES",
     "FORMATS",
     "LEGACY_FORMATS",
+    "LEGACY_TYPES",
     "REJECTS",
+    "STATED_ARCHITECTURES",
     "TENSOR_TYPES",
     "check_model",
     "refusal",
@@ -27,6 +29,18 @@ LEGACY_FORMATS = ("ggml", "ggmf", "ggjt")
 FORMATS = ("gguf", *LEGACY_FORMATS)
 
 ARCHITECTURES = frozenset({"llama", "falcon"})
+"""What GGUF files may hold."""
+
+LEGACY_TYPES: dict[str, str] = {
+    "gpt2": "gpt2",
+    "gptj": "gptj",
+    "gptneox": "gpt-neox",
+    "llama": "llama",
+    "starcoder": "starcoder",
+}
+"""What inspection may find in files of older formats -> the engine's name for it."""
+
+STATED_ARCHITECTURES = ARCHITECTURES | {f"ggml:{name}" for name in LEGACY_TYPES}
 
 TENSOR_TYPES = frozenset(
     {"F32", "F16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"}
@@ -112,19 +126,27 @@ def _unknown_keys(metadata: dict[str, object], architecture: str) -> str | None:
     return None
 
 
-def check_model(info: ModelInfo, model_type: str | None, backend: str) -> None:
-    """Refuse a model the engine can't run, before the engine sees it.
+def check_model(info: ModelInfo, model_type: str | None, backend: str) -> str:
+    """Refuse a model the engine can't run, before the engine sees it, and name its type.
 
     Args:
         info: What inspection found.
         model_type: The setting of that name.
         backend: This backend's name, for the error.
 
+    Returns:
+        The type in the engine's words. The setting decides for older formats, because inspection can only
+        tell it from the layout; GGUF files state it.
+
     Raises:
         BackendError: With the cause `unsupported`.
     """
     found = refusal(info)
-    if found is None and info.format in LEGACY_FORMATS and model_type is None:
+    if info.format == "gguf":
+        wanted: str | None = "gguf"
+    else:
+        wanted = model_type or LEGACY_TYPES.get(info.architecture or "")
+    if found is None and wanted is None:
         found = (
             f"files in the format {info.format} do not say which kind of model they hold",
             (
@@ -142,3 +164,5 @@ def check_model(info: ModelInfo, model_type: str | None, backend: str) -> None:
             why=why,
             advice=advice,
         )
+    assert wanted is not None
+    return wanted

@@ -49,13 +49,13 @@ class CtransformersModel(Model):
 
     def __init__(self, request: LoadRequest) -> None:
         settings = request.settings_as(CtransformersSettings)
-        check_model(request.info, settings.model_type, NAME)
+        model_type = check_model(request.info, settings.model_type, NAME)
         self.info = request.info
         gpu_layers = _engine_layers(request)
         batch_size = settings.batch_size or MAX_BATCH
         self._engine = Engine(
             request.info.files[0] if request.info.files else request.path,
-            model_type="gguf" if request.info.format == "gguf" else str(settings.model_type),
+            model_type=model_type,
             library=library_for(settings.library, cpu_flags(), gpu=gpu_layers > 0),
             options={
                 "context_length": request.context_size,
