@@ -67,12 +67,10 @@ class Context:
         before = len(self.tokens)
         with torch.inference_mode():
             given = torch.tensor([list(tokens)], device=self._device)
-            state: dict[str, Any] = {self._state_name: self._state}
-            if self._state_name == "past_key_values":
-                state["attention_mask"] = torch.ones(
-                    (1, before + len(tokens)), dtype=torch.long, device=self._device
-                )
-            output = self._model(input_ids=given, use_cache=True, **state, **self._options)
+            # One sequence without padding needs no mask; each model makes the one its attention wants.
+            output = self._model(
+                input_ids=given, use_cache=True, **{self._state_name: self._state}, **self._options
+            )
             self._state = getattr(output, self._state_name)
             logits = output.logits[0, -1].to(device="cpu", dtype=torch.float32, copy=True)
         self.tokens.extend(tokens)

@@ -43,7 +43,9 @@ class Loaded:
         self.torch = torch
         self.model = model
         self.tokenizer = tokenizer
-        self.device = model.get_input_embeddings().weight.device
+        # Weights that `device_map` leaves in main memory or on disk stand on the device `meta` until needed.
+        places = (weight.device for weight in model.parameters())
+        self.device = next((place for place in places if place.type != "meta"), torch.device("cpu"))
         self.engine_version = engine_version
         self.notes = notes
 
