@@ -126,19 +126,45 @@ def test_other_models_files_beside_a_gguf_file_are_not_mixed_in(
     assert alone == beside
 
 
+def _train_sentencepiece(path: Path, **options: Any) -> Any:
+    """Put a small SentencePiece tokenizer into a model's directory, and give the original implementation."""
+    sentencepiece = importlib.import_module("sentencepiece")
+    words = ("my", "lord", "and", "lady", "go", "to", "the", "city", "with", "love", "speak", "no", "more")
+    lines = [" ".join(words[(3 * start + 5 * step) % len(words)] for step in range(9)) for start in range(60)]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines),
+        model_prefix=str(path / "tokenizer"),
+        model_type="bpe",
+        vocab_size=320,
+        byte_fallback=True,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        **options,
+    )
+    return sentencepiece.SentencePieceProcessor(model_file=str(path / "tokenizer.model"))
+
+
 def test_a_bare_sentencepiece_tokenizer_gives_its_own_tokens(
-    load: Callable[..., Model], directory: Callable[..., Path], demo: Callable[[str], Path]
+    load: Callable[..., Model], directory: Callable[..., Path]
 ) -> None:
     """With `tokenizer.model` alone, tokens are those of SentencePiece, with the start token in front."""
-    shared = Path(__file__).parents[4] / "shared" / "data" / "models" / "tiny-llama"
-    if not (shared / "tokenizer.model").is_file():
-        pytest.skip("needs the shared model with a SentencePiece tokenizer; GGUF files test the same code")
-    original = importlib.import_module("sentencepiece").SentencePieceProcessor(
-        model_file=str(shared / "tokenizer.model")
-    )
-    model = load(shared)
-    for text in ("ROMEO:", " two  spaces", "naïve 日本", "\n\n"):
+    path = directory(drop=("tokenizer.json", "tokenizer_config.json"))
+    original = _train_sentencepiece(path, normalization_rule_name="identity", remove_extra_whitespaces=False)
+    model = load(path)
+    for text in ("my lord, go", " two  spaces", "naïve 日本", "\n\n", "love\tno more"):
         assert model.tokenize(text) == [1, *original.encode(text)]
+        assert model.detokenize(model.tokenize(text)) == text
+
+
+def test_a_tokenizer_that_would_give_other_tokens_is_refused(
+    load: Callable[..., Model], directory: Callable[..., Path]
+) -> None:
+    """A SentencePiece file whose rules transformers does not carry over is an error, not garbage."""
+    path = directory(drop=("tokenizer.json", "tokenizer_config.json"))
+    _train_sentencepiece(path, normalization_rule_name="nmt_nfkc_cf")
+    with pytest.raises(BackendError, match="can't run") as caught:
+        load(path)
+    assert "other tokens than the original" in caught.value.why
 
 
 def test_a_damaged_tokenizer_is_refused(load: Callable[..., Model], directory: Callable[..., Path]) -> None:
