@@ -82,6 +82,7 @@ ENGINE_FAULTS: dict[str, set[str]] = {
         "test_cancelled_while_generating",
         "test_cancelled_before_it_begins",
         "test_cancelled_before_the_first_token",
+        "test_leaving_the_stream_stops_the_engine",
     },
 }
 # An engine that is dead, or never says the same thing twice, can't pass many other tests either.
@@ -160,7 +161,15 @@ class Run:
         )
         report = directory / "report.xml"
         command = [sys.executable, "-m", "pytest", str(module), "-q", "-p", "no:cacheprovider"]
-        command += ["--rootdir", str(directory), f"--junitxml={report}", "-W", "error", *options]
+        command += [
+            "--rootdir",
+            str(directory),
+            f"--basetemp={directory / 'base'}",
+            f"--junitxml={report}",
+            "-W",
+            "error",
+            *options,
+        ]
         environment = {**os.environ, "PYTHONPATH": str(site), "FAULTY_PLUGIN": plugin_fault}
         environment.pop("PYTEST_ADDOPTS", None)
         self.result = subprocess.run(
@@ -177,6 +186,12 @@ class Run:
     def passed(self, kind: str) -> set[str]:
         """The tests of a class that passed."""
         return {case.get("name", "") for case in self._of(kind) if not len(case)}
+
+    def summary(self, kind: str) -> str:
+        """What the failures of a class say, each cut short."""
+        bad = [case for case in self._of(kind) if self._bad(case)]
+        texts = [f"{case.get('name')}: {''.join(part.text or '' for part in case)[-800:]}" for case in bad]
+        return "\n\n".join(texts) or f"nothing failed; pytest said:\n{self.output[-2000:]}"
 
     def message(self, test: str) -> str:
         """What the failure of a test says."""
@@ -228,14 +243,14 @@ def test_an_engine_without_fault_passes(site: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("fault", ENGINE_FAULTS)
 def test_a_fault_of_the_engine_fails_its_tests_only(fault: str, engine_run: Run) -> None:
     """An engine with one fault fails exactly the tests that are about it."""
-    assert engine_run.failed(f"Test_{fault}") == ENGINE_FAULTS[fault], engine_run.output
+    assert engine_run.failed(f"Test_{fault}") == ENGINE_FAULTS[fault], engine_run.summary(f"Test_{fault}")
     assert len(engine_run.passed(f"Test_{fault}")) > 40
 
 
 @pytest.mark.parametrize("fault", BROAD_FAULTS)
 def test_a_broad_fault_fails_its_tests_too(fault: str, engine_run: Run) -> None:
     """An engine with a fault that spoils much else fails the tests that are about it, among others."""
-    assert engine_run.failed(f"Test_{fault}") >= BROAD_FAULTS[fault], engine_run.output
+    assert engine_run.failed(f"Test_{fault}") >= BROAD_FAULTS[fault], engine_run.summary(f"Test_{fault}")
 
 
 def test_messages_name_the_broken_clause(engine_run: Run) -> None:
@@ -249,7 +264,7 @@ def test_messages_name_the_broken_clause(engine_run: Run) -> None:
 @pytest.mark.parametrize("fault", SLOW_FAULTS)
 def test_what_an_engine_leaves_behind_is_found(fault: str, slow_run: Run) -> None:
     """An engine that leaves something behind fails exactly the tests of what is left."""
-    assert slow_run.failed(f"Test_{fault}") == SLOW_FAULTS[fault], slow_run.output
+    assert slow_run.failed(f"Test_{fault}") == SLOW_FAULTS[fault], slow_run.summary(f"Test_{fault}")
 
 
 @pytest.mark.parametrize("fault", PLUGIN_FAULTS)
@@ -261,10 +276,10 @@ def test_a_fault_of_the_plugin_fails_its_tests_only(fault: str, site: Path, tmp_
     run = Run(
         site,
         tmp_path,
-        class_with("", name="plugin"),
+        class_with("", name="kind"),
         "-k",
         f"({only} or {slow.get(expected, 'nothing_else')}) and not unknown",
         plugin_fault=fault,
     )
 
-    assert run.failed("Test_plugin") == PLUGIN_FAULTS[fault], run.output
+    assert run.failed("Test_kind") == PLUGIN_FAULTS[fault], run.summary("Test_kind")

@@ -44,7 +44,7 @@ def test_clauses_exist_and_are_documented(reference: str) -> None:
     """Whatever a message of the kit refers to is there to be read."""
     name, _, attribute = reference.partition(".")
     module = importlib.import_module(PLACES[name])
-    described = getattr(module, name, module)
+    described: Any = getattr(module, name, module)
     documentation = (module.__doc__ or "") if isinstance(described, ModuleType) else described.__doc__ or ""
     if isinstance(described, ModuleType):
         assert name in documentation
