@@ -15,9 +15,19 @@ if TYPE_CHECKING:
     from modelplug.plugins.records import PluginRecord
     from modelplug.runtime import Runtime
 
-__all__ = ["BackendManager", "SystemChecker"]
+__all__ = ["BackendManager", "BackendReports", "SystemChecker"]
 
 HOOK = "modelplug_detect_backends"
+
+
+class BackendReports(dict[str, BackendReport]):
+    """Reports by the backend's name, best first; printed as text they are a line that people can read.
+
+    It is a `dict` in everything but `str()`, which gives for example `llamacpp (gpu), transformers (cpu)`.
+    """
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} ({report.state})" for name, report in self.items()) or "none"
 
 
 class BackendManager:
@@ -39,13 +49,15 @@ class BackendManager:
         self._reports: dict[str, BackendReport] | None = None
         self._asked: set[str] = set()
 
-    def detect_available_backends(self, *, deep: bool = False) -> dict[str, BackendReport]:
-        """The usable backends: name -> report, best first.
+    def detect_available_backends(self, *, deep: bool = False) -> BackendReports:
+        """The usable backends: name -> report, best first; a mapping that prints as a readable line.
 
         Args:
             deep: Whether to import each engine in a child process to make sure.
         """
-        return {name: report for name, report in self.reports(deep=deep).items() if report.usable}
+        return BackendReports(
+            (name, report) for name, report in self.reports(deep=deep).items() if report.usable
+        )
 
     def reports(self, *, deep: bool = False) -> dict[str, BackendReport]:
         """Every backend, usable or not: name -> report, best first.

@@ -29,6 +29,7 @@ class KnownBackend:
         runs: What it runs, for people.
         formats: The formats it loads, as `ModelInfo.format` spells them.
         also: What the plugin can't install by itself; empty if nothing.
+        priority: Where it stands among those to install; higher first.
     """
 
     name: str
@@ -38,6 +39,7 @@ class KnownBackend:
     runs: str
     formats: tuple[str, ...]
     also: str = ""
+    priority: int = 0
 
 
 KNOWN_BACKENDS: dict[str, KnownBackend] = {
@@ -50,6 +52,7 @@ KNOWN_BACKENDS: dict[str, KnownBackend] = {
             folder="plugins/llamacpp_backend",
             runs="GGUF files of every current architecture",
             formats=("gguf",),
+            priority=100,
         ),
         KnownBackend(
             name="ctransformers",
@@ -58,14 +61,16 @@ KNOWN_BACKENDS: dict[str, KnownBackend] = {
             folder="plugins/ctransformers_backend",
             runs="older GGUF files (llama, falcon) and files in the formats before GGUF",
             formats=("ggml", "ggmf", "ggjt", "gguf"),
+            priority=40,
         ),
         KnownBackend(
             name="transformers",
             engine="Hugging Face transformers",
             distribution="modelplug-transformers",
             folder="plugins/transformers_backend",
-            runs="Hugging Face directories, and GGUF files if memory allows to unpack them",
+            runs="Hugging Face directories, and GGUF files where memory allows to unpack them",
             formats=("huggingface", "safetensors", "gguf"),
+            priority=20,
         ),
         KnownBackend(
             name="llamafile",
@@ -75,6 +80,7 @@ KNOWN_BACKENDS: dict[str, KnownBackend] = {
             runs="llamafiles, and GGUF files through a llamafile program",
             formats=("llamafile", "gguf"),
             also="It also needs the llamafile program, or a model that is a llamafile itself.",
+            priority=10,
         ),
     )
 }
@@ -134,7 +140,8 @@ def not_installed(backend: KnownBackend, system: SystemInfo) -> BackendReport:
         name=backend.name,
         state=BackendState.NOT_INSTALLED,
         engine=backend.engine,
+        priority=backend.priority,
         formats=backend.formats,
-        cause=f"its plugin {backend.distribution} is not installed (it runs {backend.runs})",
+        cause=f"its plugin {backend.distribution} is missing; it runs {backend.runs}",
         install="\n".join(advice),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelplug.backends.compatibility import not_runnable
+from modelplug.backends.compatibility import incompatibility, not_runnable
 from modelplug.backends.types import BackendState
 from modelplug.errors import DoesNotFitError, NothingSuitableError
 
@@ -35,7 +35,7 @@ def refusal(
         wishes: What was asked for.
     """
     reasons = {candidate.backend: candidate.reason for candidate in recommendation.candidates}
-    why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+    why = _why(reasons, reports)
     starved = [candidate for candidate in recommendation.candidates if candidate.needed is not None]
     if starved and info is not None:
         least = min(starved, key=lambda candidate: candidate.needed or 0)
@@ -55,6 +55,21 @@ def refusal(
         why=why,
         advice=_advice(info, reports, wishes),
     )
+
+
+def _why(reasons: Mapping[str, str], reports: Mapping[str, BackendReport]) -> str:
+    """The reasons in one line: what is installed first, and what is not as a mere list."""
+    absent = {name for name in reasons if name in reports and _absent(reports[name])}
+    if len(reasons) == 1 or len(absent) == len(reasons):
+        return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+    parts = [f"{name}: {reason}" for name, reason in reasons.items() if name not in absent]
+    if absent:
+        parts.append(f"not installed: {', '.join(name for name in reasons if name in absent)}")
+    return "; ".join(parts)
+
+
+def _absent(report: BackendReport) -> bool:
+    return report.state is BackendState.NOT_INSTALLED
 
 
 def _described(info: ModelInfo) -> str:
@@ -80,6 +95,12 @@ def _advice(info: ModelInfo | None, reports: Mapping[str, BackendReport], wishes
         if report is not None and not report.usable and report.install:
             return f"To get {report.name}: {report.install}"
         return f"Leave the backend out to let modelplug choose. {see}."
+    obstructed = "" if wishes.embeddings else _obstructed(info, reports)
+    if obstructed and not wishes.explicit:
+        return f"{obstructed} is installed and knows the model: correct the setting that keeps it from it."
+    if obstructed:
+        asked = " and ".join(wishes.explicit)
+        return f"Correct or leave out what was asked for ({asked}); {obstructed} can run it without. {see}."
     helpful = [
         report
         for report in reports.values()
@@ -89,6 +110,14 @@ def _advice(info: ModelInfo | None, reports: Mapping[str, BackendReport], wishes
         verb = "get" if helpful[0].state is BackendState.NOT_INSTALLED else "repair"
         return f"To {verb} {helpful[0].name}: {helpful[0].install}"
     return f"{see}, and leave out the options that no backend grants." if wishes.explicit else f"{see}."
+
+
+def _obstructed(info: ModelInfo | None, reports: Mapping[str, BackendReport]) -> str:
+    """The best working backend that knows the model, and was ruled out for the settings or the wishes."""
+    for report in reports.values():
+        if report.usable and (info is None or not incompatibility(report, info)):
+            return report.name
+    return ""
 
 
 def _might_run(report: BackendReport, info: ModelInfo | None) -> bool:

@@ -43,6 +43,24 @@ def test_only_usable_backends_are_available(
     assert set(manager.reports()) == {"on-gpu", "fine", "torn", *KNOWN_BACKENDS}
 
 
+def test_what_is_available_prints_as_a_readable_line(
+    kit: Any, plugin: Callable[..., Any], runtime_of: Callable[..., Any]
+) -> None:
+    """Printing the mapping names each backend with its state; otherwise it is a dict like any other."""
+    manager = BackendManager(runtime_of([plugin("two", [kit.report("fine"), kit.report("on-gpu", "gpu")])]))
+    available = manager.detect_available_backends()
+
+    assert f"{available}" == "on-gpu (gpu), fine (cpu)"
+    assert isinstance(available, dict)
+    assert available == {name: manager.reports()[name] for name in ("on-gpu", "fine")}
+    assert str(BackendManager(runtime_of()).detect_available_backends()) == "none"
+
+
+def test_the_default_engine_comes_first_among_those_to_install(runtime_of: Callable[..., Any]) -> None:
+    """Where nothing is installed, llama.cpp is listed, and so advised, before the others."""
+    assert next(iter(BackendManager(runtime_of()).reports())) == "llamacpp"
+
+
 def test_backends_of_this_project_are_listed_with_what_to_type_when_absent(
     runtime_of: Callable[..., Any],
 ) -> None:

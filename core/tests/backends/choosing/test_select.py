@@ -168,6 +168,33 @@ def test_loading_fails_with_a_reason_per_backend_and_what_to_install(kit: Any) -
     assert caught.value.advice == "To get absent: pip install absent"
 
 
+def test_what_was_asked_for_is_to_be_corrected_before_anything_is_installed(kit: Any) -> None:
+    """Where only an option keeps an installed engine from the model, the advice is about the option."""
+    absent = kit.report("absent", "not-installed", cause="no package", install="pip install absent")
+    selector = BackendSelector(kit.runtime(kit.report("engine"), absent))
+
+    with pytest.raises(NothingSuitableError) as caught:
+        selector.select(kit.model(), gpu_layers=5)
+
+    assert "leave out what was asked for (gpu_layers); engine can run it without" in caught.value.advice
+    assert "pip install" not in caught.value.advice
+    assert caught.value.why.startswith("engine: ")
+    assert caught.value.why.endswith("; not installed: absent")
+
+
+def test_a_setting_that_keeps_the_engine_from_the_model_is_to_be_corrected(kit: Any) -> None:
+    """An engine that is switched off in the settings is not answered with the advice to install another."""
+    absent = kit.report("absent", "not-installed", cause="no package", install="pip install absent")
+    settings = {"backends": {"engine": {"enabled": False}}}
+    selector = BackendSelector(kit.runtime(kit.report("engine"), absent, settings=settings))
+
+    with pytest.raises(NothingSuitableError) as caught:
+        selector.select(kit.model())
+
+    assert caught.value.advice.startswith("engine is installed")
+    assert "config set backends.engine.enabled true" in caught.value.why
+
+
 def test_too_little_memory_is_an_error_of_its_own(kit: Any) -> None:
     """If a backend could run the model with more memory, that is what the error says, in bytes too."""
     selector = BackendSelector(kit.runtime(kit.report(), system=kit.system(available=kit.GIB)))
