@@ -70,7 +70,7 @@ ENGINE_FAULTS: dict[str, set[str]] = {
     "temperature_comes_first": {"test_filters_come_before_temperature"},
     "fakes_top_k": {"test_top_k"},
     "fakes_top_p": {"test_top_p"},
-    "fakes_min_p": {"test_min_p"},
+    "fakes_min_p": {"test_min_p", "test_filters_come_before_temperature"},
     "fakes_repeat_penalty": {"test_repeat_penalty"},
     "default_not_honoured": {"test_default_parameters_are_honoured"},
     # capabilities
@@ -108,7 +108,6 @@ SLOW_FAULTS: dict[str, set[str]] = {
 PLUGIN_FAULTS: dict[str, set[str]] = {
     "heavy_import": {"test_importing_the_plugin_imports_no_engine", "test_detection_imports_no_engine"},
     "import_starts_process": {"test_importing_the_plugin_starts_nothing"},
-    "version_is_a_number": {"test_plugin_states_the_version_of_the_contract"},
     "detection_imports_engine": {"test_detection_imports_no_engine"},
     "detection_starts_process": {"test_detection_starts_nothing"},
     "unknown_setting": {"test_report_and_settings_class_agree"},
@@ -283,3 +282,28 @@ def test_a_fault_of_the_plugin_fails_its_tests_only(fault: str, site: Path, tmp_
     )
 
     assert run.failed("Test_kind") == PLUGIN_FAULTS[fault], run.summary("Test_kind")
+
+
+def test_a_plugin_that_is_left_out_is_explained(site: Path, tmp_path: Path) -> None:
+    """Where the plugin itself was refused, each failure says why it was."""
+    options = ("-k", "plugin_states or plugin_is_ready")
+    run = Run(site, tmp_path, class_with("", name="kind"), *options, plugin_fault="version_is_a_number")
+
+    assert len(run.failed("Test_kind")) == 2
+    assert "MODELPLUG_HOOKSPEC_VERSION is 1.0" in run.message("test_plugin_is_ready")
+
+
+def test_an_absent_engine_fails_unless_that_is_allowed(site: Path, tmp_path: Path) -> None:
+    """Without its engine, a plugin fails the tests that need it, or has them skipped with the cause."""
+    absent = class_with("", name="strict") + class_with("", name="lenient").rstrip()
+    classes = absent + "\n    engine_required = False\n"
+    options = ("-k", "helps_where or cancelled_while or plugin_is_ready")
+    run = Run(site, tmp_path, classes, *options, plugin_fault="absent_without_advice")
+
+    assert run.failed("Test_strict") == {
+        "test_cancelled_while_generating",
+        "test_report_helps_where_the_engine_is_missing",
+    }
+    assert run.failed("Test_lenient") == {"test_report_helps_where_the_engine_is_missing"}
+    assert "test_plugin_is_ready" in run.passed("Test_lenient")
+    assert "it was never built" in run.output
