@@ -80,7 +80,7 @@ class ProcessClauses(ConformanceBase):
             for helper in helpers(tree):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     helper.kill()
-            # Those that the engine can do without may die unnoticed; what matters is how the others are missed.
+            # Those that the engine can do without may die unnoticed.
             with contextlib.suppress(BackendError):
                 self._go_on(victim, stream)
         left = tree.wait_gone(self.orphan_seconds)
