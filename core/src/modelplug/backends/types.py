@@ -176,7 +176,8 @@ class LoadRequest:
         threads: CPU threads.
         embeddings: Whether the model is loaded for `embed`.
         deadlines: For engines that wait for something themselves.
-        scratch: A directory that is removed when the model is closed, even if the host is killed.
+        scratch: The place for temporary files. An engine that needs one makes this directory; it is removed
+            when the model is closed, and when the host is killed.
     """
 
     backend: str
