@@ -253,7 +253,6 @@ def main(out: Path) -> list[dict[str, Any]]:
         ("a model of about 100 tokens/s", slow, "worker", 0.97),
         ("the demo model", quick, "worker", 0.85),
         ("a model of about 100 tokens/s", slow, "inline", 0.99),
-        ("the demo model", quick, "inline", 0.99),
     ):
         value = ratio(timings, way)
         records.append(_record(f"{way} over direct, {model}", value, threshold, "higher", "times"))

@@ -90,7 +90,8 @@ def test_a_failure_of_every_attempt_is_the_first_ones_error(runtime: Runtime) ->
     runtime.config.set("preferred_backend", "misbehaving")
     with pytest.raises(WorkerCrashedError) as caught:
         load(runtime, None)
-    assert [attempt["backend"] for attempt in caught.value.data["attempts"]] == ["misbehaving", "sound"]
+    attempts: Any = caught.value.data["attempts"]
+    assert [attempt["backend"] for attempt in attempts] == ["misbehaving", "sound"]
     assert "then sound on the CPU" in caught.value.why
     json.dumps(caught.value.to_dict())
 
@@ -102,7 +103,8 @@ def test_without_permission_there_is_no_fallback(runtime: Runtime, fallback: str
     runtime.config.set("backends.misbehaving.fault", "exception")
     with pytest.raises(BackendError) as caught:
         load(runtime, None, fallback=fallback)
-    assert len(caught.value.data["attempts"]) == 1
+    attempts: Any = caught.value.data["attempts"]
+    assert len(attempts) == 1
     assert ("switched off" if fallback == "never" else "nobody to ask") in caught.value.why
 
 
@@ -448,7 +450,12 @@ def test_runs_are_written_in_batches(runtime: Runtime, monkeypatch: pytest.Monke
     written: list[object] = []
     history = runtime.history
     real = history.record_run
-    monkeypatch.setattr(history, "record_run", lambda record: written.append(record) or real(record))
+
+    def record(run: Any) -> bool:
+        written.append(run)
+        return real(run)
+
+    monkeypatch.setattr(history, "record_run", record)
     with load(runtime, isolation="inline") as model:
         for _ in range(31):
             model.complete("a", GenerateParams(max_tokens=1, temperature=0.0))

@@ -7,6 +7,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ def test_a_worker_outlives_the_thread_that_loaded_it(misbehaving: Any) -> None:
 
 def test_a_forked_copy_can_not_hurt_the_worker(misbehaving: Any) -> None:
     """A copy of the host made with fork gets a clear error, and can neither use nor end the worker."""
-    with misbehaving.start() as model:
+    with misbehaving.start(scratch=True) as model:
         reading, writing = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -162,6 +163,31 @@ def test_a_forked_copy_can_not_hurt_the_worker(misbehaving: Any) -> None:
         with os.fdopen(reading, "rb") as pipe:
             assert b"was loaded by another process" in pipe.read()
         assert misbehaving.text_of(model, "one", 1) == "one "
+        assert model._request.scratch.exists()
+
+
+def test_a_host_that_was_stopped_for_a_while_does_not_blame_the_worker(
+    misbehaving: Any, tmp_path: Path
+) -> None:
+    """After SIGSTOP for longer than the heartbeat allows, a request goes on as if nothing had been."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(misbehaving.__file__).parent)!r})\n"
+        "import helpers\n"
+        "from modelplug.backends import process\n"
+        "from modelplug.backends.types import Deadlines\n"
+        "process.HEARTBEAT_SECONDS = 2.5\n"
+        "with helpers.start(seconds=7.0, deadlines=Deadlines(first_token=None)) as model:\n"
+        "    print('ready', flush=True)\n"
+        "    print(helpers.text_of(model, '!hang first', 1), flush=True)\n"
+    )
+    with misbehaving.host(code, tmp_path) as host:
+        assert host.stdout.readline() == "ready\n"
+        time.sleep(0.5)
+        os.kill(host.pid, signal.SIGSTOP)
+        time.sleep(3.5)
+        os.kill(host.pid, signal.SIGCONT)
+        assert host.stdout.readline() == "!hang \n", host.stderr.read()
+        assert host.wait(30) == 0
 
 
 def test_closing_removes_the_scratch_directory(misbehaving: Any) -> None:

@@ -47,7 +47,8 @@ def started(*arguments: str, **options: Any) -> subprocess.Popen[str]:
 
 def workers_of(misbehaving: Any, home: Path) -> set[int]:
     """Processes that run with this home, without this one."""
-    return misbehaving.processes_with(f"MODELPLUG_HOME={home}") - {os.getpid()}
+    found: set[int] = misbehaving.processes_with(f"MODELPLUG_HOME={home}")
+    return found - {os.getpid()}
 
 
 def lines_of(text: str) -> list[dict[str, Any]]:

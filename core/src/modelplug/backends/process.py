@@ -214,14 +214,18 @@ class WorkerProcess:
         self, reply: Reply, phase: str, seconds: float | None
     ) -> dict[str, Any] | ModelplugError:
         began = time.monotonic()
+        suspicious = False
         while True:
             waited = time.monotonic() - began
             if seconds is not None and waited >= seconds:
                 raise self._time_out(reply, phase, seconds)
             silence = time.monotonic() - max(self.last_beat, began)
             # Some engines hold the interpreter lock while they load; silence is no sign of death then.
-            if phase != "load" and silence > HEARTBEAT_SECONDS:
+            silent = phase != "load" and silence > HEARTBEAT_SECONDS
+            # After this program itself was stopped for a while, the beats wait to be read; look twice.
+            if silent and suspicious:
                 raise self._time_out(reply, phase, HEARTBEAT_SECONDS)
+            suspicious = silent
             pause = 1.0 if seconds is None else min(1.0, seconds - waited)
             with contextlib.suppress(queue.Empty):
                 return reply.messages.get(timeout=pause)

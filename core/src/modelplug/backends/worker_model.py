@@ -148,11 +148,12 @@ class WorkerModel(Model):
         """End the worker and remove its scratch directory."""
         self._process.close()
         self._last_resort.detach()
-        if self._request.scratch is not None:
+        # A forked copy of the host must not take away what the worker still uses.
+        if self._request.scratch is not None and self._process.spawned.ours:
             shutil.rmtree(self._request.scratch, ignore_errors=True)
 
 
 def _abandon(process: WorkerProcess, scratch: Path | None) -> None:
     process.abandon()
-    if scratch is not None:
+    if scratch is not None and process.spawned.ours:
         shutil.rmtree(scratch, ignore_errors=True)
