@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -281,3 +282,32 @@ def test_a_newer_file_is_refused_by_every_command_that_uses_it(run: Run, home: P
         assert outcome.status == 1
         assert "upgrade modelplug" in outcome.err
     assert (home / "config.json").read_text() == '{"version": 9}'
+
+
+def test_validate_looks_at_the_environment_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that overrides a setting with nonsense, or is misspelt, is reported."""
+    monkeypatch.setenv("MODELPLUG_ISOLATION", "inlin")
+    monkeypatch.setenv("MODELPLUG_FALBACK", "never")
+
+    outcome = run("validate")
+
+    assert outcome.status == 1
+    assert 'environment variable MODELPLUG_ISOLATION: isolation = "inlin"' in outcome.err
+    assert "did you mean MODELPLUG_FALLBACK?" in outcome.err
+
+
+def test_an_editor_that_does_not_start_is_told_and_leaves_nothing(
+    run: Run, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error looks like every other, and no copy of the settings is left behind."""
+    monkeypatch.setenv("EDITOR", str(tmp_path / "no-such-editor"))
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    outcome = run("edit")
+
+    assert outcome.status == 1
+    assert outcome.err.startswith("error: the editor failed")
+    assert "set EDITOR to an editor" in outcome.err
+    assert not list(tmp_path.glob("modelplug-edit-*"))
+    assert not (home / "config.json").exists()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from modelplug.backends.types import BackendSettings
 from modelplug.config import ConfigManager
 from modelplug.errors import ConfigError
+from modelplug.paths import Paths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -352,3 +353,14 @@ def test_what_is_in_force_before_saving_is_what_a_new_reader_sees_after(
     before = {key: config.get(key) for key in VALUES}
     config.save()
     assert {key: manager(paths).get(key) for key in VALUES} == before
+
+
+def test_the_advice_against_a_wrong_variable_is_about_the_variable(tmp_path: Path) -> None:
+    """Setting the key in the file would change nothing: the environment overrides it."""
+    paths = Paths.from_environment({"MODELPLUG_HOME": str(tmp_path)})
+    config = ConfigManager(paths, environ={"MODELPLUG_ISOLATION": "inlin"})
+
+    with pytest.raises(ConfigError) as caught:
+        _ = config.settings
+
+    assert caught.value.advice == "correct or unset the environment variable MODELPLUG_ISOLATION"

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from modelplug.cli.rendering import wrapped
+from modelplug.cli.tables import echo_table
+
 if TYPE_CHECKING:
     from modelplug.backends.types import BackendReport
     from modelplug.cli.context import App
@@ -39,10 +42,7 @@ def command(app: App, *, deep: bool, as_json: bool) -> None:
             {"backends": [report_to_dict(report) for report in reports], "problems": list(problems)}
         )
         return
-    app.table(
-        ["BACKEND", "STATE", "ENGINE", "VERSION", "FORMATS", "DEVICES"],
-        [_row(report) for report in reports],
-    )
+    echo_table(["BACKEND", "STATE", "VERSION", "FORMATS", "DEVICES"], [_row(report) for report in reports])
     for report in reports:
         _explain(report)
     for problem in problems:
@@ -52,7 +52,7 @@ def command(app: App, *, deep: bool, as_json: bool) -> None:
 def _row(report: BackendReport) -> list[str]:
     devices = ", ".join(report.devices) if report.devices else "cpu" if report.usable else ""
     state = MEANINGS[report.state.value]
-    return [report.name, state, report.engine, report.version, ", ".join(report.formats), devices]
+    return [report.name, state, report.version, ", ".join(report.formats), devices]
 
 
 def _explain(report: BackendReport) -> None:
@@ -60,7 +60,9 @@ def _explain(report: BackendReport) -> None:
     if not report.cause:
         return
     click.echo()
-    click.echo(f"{report.name}: {report.cause}")
+    engine = "" if report.engine.lower() == report.name else f" ({report.engine})"
+    click.echo(wrapped(f"{report.name}{engine}: {report.cause}", indent=""))
     if report.install and not report.usable:
+        # A command to copy is never wrapped.
         for line in report.install.splitlines():
             click.echo(f"  {line}")

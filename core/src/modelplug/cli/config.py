@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from modelplug.cli.tables import echo_table
 from modelplug.errors import EXIT_FAILED, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from modelplug.cli.context import App
-    from modelplug.config import ConfigManager, ValidationResult
+    from modelplug.config import ConfigManager, Issue, ValidationResult
 
 __all__ = ["command"]
 
@@ -53,9 +55,9 @@ def show(app: App, *, with_origin: bool, as_json: bool) -> None:
         else:
             app.echo_json(config.effective)
     elif with_origin:
-        app.table(("setting", "value", "origin"), [(".".join(p), _spelled(v), o) for p, v, o in items])
+        echo_table(("SETTING", "VALUE", "ORIGIN"), [(".".join(p), _spelled(v), o) for p, v, o in items])
     else:
-        app.table(("setting", "value"), [(".".join(p), _spelled(v)) for p, v, _ in items])
+        echo_table(("SETTING", "VALUE"), [(".".join(p), _spelled(v)) for p, v, _ in items])
 
 
 @command.command("get")
@@ -132,20 +134,41 @@ def unset(app: App, *, key: str) -> None:
 @click.pass_context
 def validate(ctx: click.Context, *, path: Path | None, as_json: bool) -> None:
     """Check the settings, or the file PATH; exit with 1 if something is wrong."""
+    import attrs
+
     from modelplug.config import ConfigValidator
 
     app: App = ctx.obj
     validator = ConfigValidator(lambda: _classes(app))
     result = validator.validate_config(path or app.runtime.paths.config_file)
-    if path is None and not result.path.exists():
-        app.note(f"there is no file {result.path}; the defaults are in force")
-        result = validator.validate_config()
+    if path is None:
+        if not result.path.exists():
+            result = validator.validate_config()
+            app.note(f"there is no file {result.path}; the defaults are in force")
+            result = attrs.evolve(result, notes=())
+        result = attrs.evolve(result, issues=(*result.issues, *_environment_issues(app)))
     if as_json:
         app.echo_json(_as_plain(result))
     else:
         _print_result(app, result)
     if not result.valid:
         ctx.exit(EXIT_FAILED)
+
+
+def _environment_issues(app: App) -> Iterator[Issue]:
+    """What is wrong with environment variables that override settings."""
+    from modelplug.config import Issue
+    from modelplug.config.checking import problems_at
+    from modelplug.config.environment import read_environment
+
+    for warning in read_environment(os.environ)[1]:
+        yield Issue(message=warning, severity="warning")
+    for path, value, origin in _manager(app).items():
+        if origin.variable:
+            classes = _classes(app) if path[0] == "backends" else {}
+            for problem in problems_at(path, value, classes):
+                message = f"environment variable {origin.variable}: {problem}"
+                yield Issue(message=message, key=problem.key, value=value, allowed=problem.allowed)
 
 
 @command.command("reset")
@@ -186,19 +209,22 @@ def edit(app: App) -> None:
     path = app.runtime.paths.config_file
     before = path.read_bytes() if path.exists() else None
     copy = Path(tempfile.mkdtemp(prefix="modelplug-edit-")) / path.name
-    copy.write_bytes(store.EMPTY.encode() if before is None else before)
+    original = store.EMPTY.encode() if before is None else before
+    copy.write_bytes(original)
     validator = ConfigValidator(lambda: _classes(app))
     while True:
-        click.edit(filename=str(copy))
+        try:
+            click.edit(filename=str(copy))
+        except click.ClickException as error:
+            raise _editor_failed(copy, original, error) from error
         result = validator.validate_config(copy)
         if result.valid:
             break
         _print_result(app, result)
         if not _asks_again():
             raise ConfigError(
-                "The edited settings are not valid, and were not taken over",
+                "the edited settings are not valid, and were not taken over",
                 path=path,
-                why=str(result.issues[0]),
                 advice=f"your text is kept in {copy}",
             )
     document = store.read(copy)
@@ -208,6 +234,19 @@ def edit(app: App) -> None:
     copy.parent.rmdir()
     _print_result(app, result)
     click.echo(f"{path} is changed" if saved.changed else f"{path} is as it was")
+
+
+def _editor_failed(copy: Path, original: bytes, error: click.ClickException) -> ConfigError:
+    """The error for an editor that did not start or gave up; the copy is kept only if it was changed."""
+    changed = copy.read_bytes() != original
+    if not changed:
+        copy.unlink()
+        copy.parent.rmdir()
+    return ConfigError(
+        "the editor failed, and the settings are as they were",
+        why=error.message,
+        advice=f"your text is kept in {copy}" if changed else "set EDITOR to an editor that is installed",
+    )
 
 
 def _asks_again() -> bool:
@@ -238,7 +277,7 @@ def _no_such_setting(config: ConfigManager, key: str) -> ConfigError:
     names = [".".join(path[:length]) for path, _, _ in config.items() for length in range(1, len(path) + 1)]
     near = nearest(key, dict.fromkeys(names))
     return ConfigError(
-        f"There is no setting {key}",
+        f"there is no setting {key}",
         key=key,
         why=f"did you mean {near}?" if near else "it has neither a value nor a default",
         advice=f"`modelplug config get {near}`" if near else "`modelplug config show` lists the settings",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from modelplug.cli.rendering import echo_heading, echo_pairs, wrapped
+from modelplug.cli.tables import echo_table
 
 if TYPE_CHECKING:
     from modelplug.cli.context import App
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 CONTEXTS = (2048, 4096, 8192, 32768)
+MAIN_MEMORY = "main memory"
+VERDICTS = {"fits": "fits", "partial": "fits in part", "does-not-fit": "does not fit"}
 
 
 @click.command("inspect")
@@ -44,17 +48,16 @@ def command(app: App, /, *, path: str, as_json: bool, with_tensors: bool, contex
         app.echo_json(_as_plain(info, memory, tensors))
         return
     _print_info(info)
-    _print_memory(app, memory)
+    _print_memory(memory)
     _print_backends(info)
     if info.metadata:
-        echo_heading("Metadata")
-        echo_pairs((key, _shortened(value)) for key, value in info.metadata.items())
+        _print_metadata(info.metadata)
     if info.warnings:
         echo_heading("Oddities")
         for warning in info.warnings:
             click.echo(wrapped(warning, indent="  "))
     if with_tensors:
-        _print_tensors(app, info, tensors)
+        _print_tensors(info, tensors)
 
 
 # Memory --------------------------------------------------------------------------------------------------
@@ -79,7 +82,7 @@ def _memory(
     rows = []
     for context in _contexts(info, context_size):
         ram = system.memory.available
-        rows.append((context, "main memory", fit(info, ram_available=ram, context_size=context)))
+        rows.append((context, MAIN_MEMORY, fit(info, ram_available=ram, context_size=context)))
         for device in system.visible_devices:
             if device.memory_free is None:
                 continue
@@ -94,13 +97,15 @@ def _memory(
     return rows
 
 
-def _print_memory(app: App, rows: list[tuple[int, str, FitVerdict]]) -> None:
+def _print_memory(rows: list[tuple[int, str, FitVerdict]]) -> None:
     from modelplug.system.report import format_bytes
 
     if not rows:
         return
     echo_heading("Memory, with weights as stored and a KV cache in f16")
-    table = []
+    columns = ["CONTEXT", "PLACE", "WEIGHTS", "KV CACHE", "BUFFERS", "VERDICT", "GPU LAYERS"]
+    on_gpu = any(place != MAIN_MEMORY for _, place, _ in rows)
+    table: list[list[object]] = []
     for context, place, verdict in rows:
         need = verdict.need
         buffers = f"{format_bytes(need.compute_host_low + need.compute_gpu_low)} to " + format_bytes(
@@ -108,11 +113,9 @@ def _print_memory(app: App, rows: list[tuple[int, str, FitVerdict]]) -> None:
         )
         weights = format_bytes(need.weights_host + need.weights_gpu)
         cache = ("" if need.kv_exact else "up to ") + format_bytes(need.kv)
-        table.append([context, place, weights, cache, buffers, verdict.verdict, _layers(place, verdict)])
-    app.table(
-        ["CONTEXT", "PLACE", "WEIGHTS", "KV CACHE", "BUFFERS", "VERDICT", "GPU LAYERS"],
-        table,
-    )
+        row = [context, place, weights, cache, buffers, VERDICTS[verdict.verdict], _layers(place, verdict)]
+        table.append(row if on_gpu else row[:-1])
+    echo_table(columns if on_gpu else columns[:-1], table, numbers=["CONTEXT", "GPU LAYERS"])
     notes = dict.fromkeys(note for _, _, verdict in rows for note in verdict.need.notes)
     for note in notes:
         click.echo(wrapped(note, indent="  "))
@@ -122,7 +125,7 @@ def _print_memory(app: App, rows: list[tuple[int, str, FitVerdict]]) -> None:
 
 
 def _layers(place: str, verdict: FitVerdict) -> str:
-    return "" if place == "main memory" or not verdict.fits else str(verdict.gpu_layers)
+    return "" if place == MAIN_MEMORY or not verdict.fits else str(verdict.gpu_layers)
 
 
 # The model -----------------------------------------------------------------------------------------------
@@ -168,9 +171,34 @@ def _print_info(info: ModelInfo) -> None:
     )
 
 
-def _shortened(value: object, width: int = 120) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= width else f"{text[:width]}... ({len(text)} characters)"
+def _print_metadata(metadata: Mapping[str, object]) -> None:
+    import shutil
+
+    echo_heading("Metadata")
+    label = max(map(len, metadata), default=0)
+    width = max(40, min(shutil.get_terminal_size().columns, 140) - label - 2)
+    echo_pairs((key, _shortened(_metadatum(value), width)) for key, value in metadata.items())
+
+
+def _metadatum(value: object) -> str:
+    """A metadata value as a person would write it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.7g}"  # files hold single precision, of which more digits are noise
+    if isinstance(value, Mapping) and value.get("type") == "array":
+        values = value.get("values") or ()
+        items = ", ".join(map(_metadatum, values[:16])) + (", ..." if len(values) > 16 else "")
+        return f"{value['length']:,} x {value['items']}" + (f": {items}" if items else "")
+    return str(value)
+
+
+def _shortened(text: str, width: int) -> str:
+    text = " ".join(text.split())
+    if len(text) <= width:
+        return text
+    end = f"... ({len(text):,} characters)" if len(text) > 2 * width else "..."
+    return text[: width - len(end)] + end
 
 
 def _print_backends(info: ModelInfo) -> None:
@@ -189,14 +217,15 @@ def _tensors(info: ModelInfo) -> list[Tensor] | None:
     return list_tensors(info)
 
 
-def _print_tensors(app: App, info: ModelInfo, tensors: list[Tensor] | None) -> None:
+def _print_tensors(info: ModelInfo, tensors: list[Tensor] | None) -> None:
     echo_heading("Tensors")
     if tensors is None:
         click.echo(f"  The tensors of a model in the format {info.format} can't be listed.")
         return
-    app.table(
+    echo_table(
         ["NAME", "TYPE", "SHAPE", "BYTES"],
-        [[t.name, t.type, " x ".join(map(str, t.shape)), t.size] for t in tensors],
+        [[t.name, t.type, " x ".join(map(str, t.shape)), f"{t.size:,}"] for t in tensors],
+        numbers=["BYTES"],
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from modelplug.cli.tables import echo_table
 from modelplug.errors import ModelFileError, UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 _ENDINGS = frozenset({".gguf", ".ggml", ".safetensors", ".bin", ".pt", ".pth", ".llamafile"})
 _LATER_SHARD = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.")
-_UNITS = ("B", "kB", "MB", "GB", "TB")
+COLUMNS = ("NAME", "MODEL", "SIZE", "PATH")
 
 
 @click.group("models")
@@ -42,9 +43,7 @@ def list_models(app: App, *, as_json: bool) -> None:
     if as_json:
         app.echo_json([_as_plain(model) for model in models])
         return
-    rows = [_row(model) for model in models]
-    columns = ("name", "format", "architecture", "quantization", "size", "path")
-    app.table(columns, [("demo", "", "", "", "", "comes with modelplug"), *rows])
+    echo_table(COLUMNS, [("demo", "", "", "comes with modelplug"), *map(_row, models)], numbers=["SIZE"])
 
 
 @command.command("add")
@@ -80,7 +79,7 @@ def remove(app: App, *, name: str) -> None:
         return
     near = history.nearest_names(name)
     raise UsageError(
-        f"There is no model named {name!r}",
+        f"there is no model named {name!r}",
         why=history.trouble or (f"did you mean {' or '.join(near)}?" if near else ""),
         advice="`modelplug models list` shows the names",
     )
@@ -130,21 +129,10 @@ def _print_found(app: App, found: list[dict[str, Any]], *, as_json: bool) -> Non
         )
         return
     sound = [entry for entry in found if entry["info"] is not None]
-    rows = []
-    for entry in sound:
-        facts = _facts(entry["info"])
-        size = _size(facts["size"])
-        rows.append(
-            (
-                entry["name"],
-                facts["format"],
-                facts["architecture"],
-                facts["quantization"],
-                size,
-                entry["path"],
-            )
-        )
-    app.table(("name", "format", "architecture", "quantization", "size", "path"), rows)
+    rows = [
+        (entry["name"], _kind(entry["info"]), _size(entry["info"].size), entry["path"]) for entry in sound
+    ]
+    echo_table(COLUMNS, rows, numbers=["SIZE"])
     for entry in found:
         if entry["info"] is None:
             app.note(f"left out: {entry['path']}: {entry['error']}")
@@ -190,16 +178,18 @@ def _facts(info: ModelInfo | None) -> dict[str, Any]:
 
 def _row(model: KnownModel) -> tuple[object, ...]:
     where = str(model.path) if model.path.exists() else f"{model.path} (missing)"
-    return (model.name, model.format, model.architecture, model.quantization, _size(model.size), where)
+    return (model.name, _kind(model), _size(model.size), where)
+
+
+def _kind(model: KnownModel | ModelInfo) -> str:
+    parts = (model.format, model.architecture, model.quantization)
+    return " ".join(part for part in parts if part)
 
 
 def _size(size: int | None) -> str:
-    if size is None:
-        return ""
-    amount, unit = float(size), 0
-    while amount >= 1000 and unit < len(_UNITS) - 1:
-        amount, unit = amount / 1000, unit + 1
-    return f"{amount:.0f} {_UNITS[unit]}" if amount >= 100 or unit == 0 else f"{amount:.1f} {_UNITS[unit]}"
+    from modelplug.system.report import format_bytes
+
+    return "" if size is None else format_bytes(size)
 
 
 def _as_plain(model: KnownModel) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from modelplug.cli.tables import echo_table
 from modelplug.errors import PluginError, UsageError
 
 if TYPE_CHECKING:
@@ -172,14 +173,13 @@ def _missing_as_plain(item: MissingPlugin) -> dict[str, str]:
 def _print_list(app: App, plugins: PluginManager) -> None:
     records = plugins.records
     if records:
-        app.table(
-            ("plugin", "state", "distribution", "version", "contract", "hooks"),
+        echo_table(
+            ("PLUGIN", "STATE", "DISTRIBUTION", "CONTRACT", "HOOKS"),
             [
                 (
                     record.name,
                     record.state,
-                    record.distribution,
-                    record.version,
+                    f"{record.distribution} {record.version}",
                     record.hookspec_version or "",
                     ", ".join(hook.removeprefix(PREFIX) for hook in record.hooks),
                 )

@@ -8,6 +8,7 @@ import click
 
 from modelplug.backends.types import format_speed
 from modelplug.cli.rendering import echo_heading, echo_pairs, wrapped
+from modelplug.cli.tables import echo_table
 
 if TYPE_CHECKING:
     from modelplug.backends.types import Candidate, Recommendation
@@ -44,7 +45,7 @@ def command(ctx: click.Context, app: App, /, *, model: str | None, as_json: bool
     if as_json:
         app.echo_json(_as_plain(info, recommendation, failure.to_dict() if failure else None))
     else:
-        _print(app, info, recommendation)
+        _print(info, recommendation)
     if failure is not None:
         if not as_json:
             failure.why = "the table says why for each"
@@ -63,10 +64,10 @@ def _as_plain(
     return plain if error is None else {**plain, "error": error}
 
 
-def _print(app: App, info: ModelInfo | None, recommendation: Recommendation) -> None:
+def _print(info: ModelInfo | None, recommendation: Recommendation) -> None:
     if info is not None:
         _print_model(info)
-    app.table(
+    echo_table(
         ["BACKEND", "VERDICT", "TOKENS/S"],
         [_row(candidate, recommendation.backend) for candidate in recommendation.candidates],
     )
@@ -113,6 +114,6 @@ def _shown(value: object) -> str:
 
 def _print_estimate(recommendation: Recommendation) -> None:
     estimate = recommendation.performance_estimate
-    click.echo(f"  {estimate}")
+    click.echo(wrapped(str(estimate), indent="  "))
     if not isinstance(estimate, str):
         click.echo(wrapped(estimate.detail, indent="  "))

@@ -112,7 +112,7 @@ class Document:
             text = jsonspans.set_value(self.text, path, value)
         except (ValueError, TypeError) as error:
             raise ConfigError(
-                f"The setting {dotted(path)} can't be written",
+                f"the setting {dotted(path)} can't be written",
                 key=dotted(path),
                 value=value,
                 path=self.path,
@@ -128,7 +128,7 @@ class Document:
 
 def _broken(path: Path, why: str) -> ConfigError:
     return ConfigError(
-        f"The settings file {path} can't be understood",
+        f"the settings file {path} can't be understood",
         path=path,
         why=why,
         advice="correct it with `modelplug config edit`, or start afresh with `modelplug config reset`, "

@@ -185,7 +185,11 @@ class ConfigManager:
         Raises:
             ConfigError: A value is not allowed.
         """
-        return structure(known_only(self.effective, Settings), Settings)
+        try:
+            return structure(known_only(self.effective, Settings), Settings)
+        except ConfigError as error:
+            self._blame_its_source(error)
+            raise
 
     def get(self, key: str | KeyPath, default: Any = None) -> Any:
         """The value in force of one setting.
@@ -260,7 +264,17 @@ class ConfigManager:
             if problems and problems[0].kind == "unknown" and origin.layer in ("file", "default"):
                 continue
             values[key] = value
-        return structure_settings(name, values, kind)
+        try:
+            return structure_settings(name, values, kind)
+        except ConfigError as error:
+            self._blame_its_source(error)
+            raise
+
+    def _blame_its_source(self, error: ConfigError) -> None:
+        """Give the error advice that works: setting the key in the file does not help against a variable."""
+        origin = self.origin(error.key) if error.key else Origin(layer="default")
+        if origin.variable:
+            error.advice = f"correct or unset the environment variable {origin.variable}"
 
     @property
     def broken(self) -> str:

@@ -67,7 +67,7 @@ def read(path: Path) -> Document | None:
         return None
     except OSError as error:
         raise ConfigError(
-            f"The settings file {path} can't be read",
+            f"the settings file {path} can't be read",
             path=path,
             why=error.strerror or str(error),
             advice=f"make {path} a file that you may read, or point MODELPLUG_HOME to another folder",
@@ -84,7 +84,7 @@ def refuse_newer(document: Document) -> None:
     version = document.value.get("version", VERSION)
     if type(version) is int and version > VERSION:
         raise ConfigError(
-            f"The settings file {document.path} is of version {version}",
+            f"the settings file {document.path} is of version {version}",
             key="version",
             value=version,
             path=document.path,
@@ -125,7 +125,7 @@ def save_text(path: Path, document: Document, *, expected: bytes | None) -> Save
         current = path.read_bytes() if path.exists() else None
         if current != expected:
             raise ConfigError(
-                f"The settings file {path} was changed by another program meanwhile",
+                f"the settings file {path} was changed by another program meanwhile",
                 path=path,
                 why="writing now would undo that change",
                 advice="look at both versions and edit again",
@@ -204,7 +204,7 @@ def set_aside(path: Path, reason: str) -> Path:
             copy.unlink(missing_ok=True)
             raise
         return copy
-    raise ConfigError(f"There are too many copies of {path}", path=path, advice="remove some of them")
+    raise ConfigError(f"there are too many copies of {path}", path=path, advice="remove some of them")
 
 
 @contextmanager
@@ -219,7 +219,7 @@ def _locked(path: Path) -> Iterator[None]:
             yield
     except filelock.Timeout as error:
         raise ConfigError(
-            f"The settings file {path} is in use",
+            f"the settings file {path} is in use",
             path=path,
             why=f"another program has held {path}.lock for more than {LOCK_SECONDS:g} seconds",
             advice="wait for it to end, and try again",
@@ -234,7 +234,7 @@ def _unwritable(path: Path, error: OSError) -> ConfigError:
     else:
         advice = f"make {path.parent} writable, or set MODELPLUG_HOME to a folder that is"
     return ConfigError(
-        f"The settings could not be written to {path}",
+        f"the settings could not be written to {path}",
         path=path,
         why=f"{error.strerror or error}; the file is as it was",
         advice=advice,

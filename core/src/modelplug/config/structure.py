@@ -118,7 +118,7 @@ def problem_error(problems: list[Problem]) -> ConfigError:
         right = ".".join([*first.key.split(".")[:-1], first.nearest])
         advice = f"`modelplug config set {right} VALUE`" if first.nearest else "`modelplug config show`"
     return ConfigError(
-        f"The setting {first.key} can't be used",
+        f"the setting {first.key} can't be used",
         key=first.key,
         value=first.value,
         why=f"{first}{others}",

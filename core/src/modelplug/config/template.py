@@ -47,7 +47,7 @@ def template(preset: str | None = None, classes: SettingsClasses | None = None) 
     if found is None:
         near = nearest(preset, PRESETS)
         raise UsageError(
-            f"There is no preset {preset!r}",
+            f"there is no preset {preset!r}",
             why=f"there are {', '.join(PRESETS)}",
             advice=f"`modelplug config template --preset {near or next(iter(PRESETS))}`",
         )

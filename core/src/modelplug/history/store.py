@@ -147,7 +147,7 @@ class HistoryStore:
         values = {**attrs.asdict(known), "path": str(known.path)}
         if not self._do(lambda c: c.execute(statement, values).rowcount == 1, otherwise=False):
             raise ModelplugError(
-                f"The name {name} can't be kept",
+                f"the name {name} can't be kept",
                 why=self._trouble,
                 advice=f"make {self.path.parent} writable, or set MODELPLUG_HOME to a folder that is",
             )
@@ -240,7 +240,7 @@ def check_name(name: str) -> None:
     """
     if name in RESERVED_NAMES:
         raise UsageError(
-            f"The name {name} is taken", why="modelplug itself uses it", advice="choose another name"
+            f"the name {name} is taken", why="modelplug itself uses it", advice="choose another name"
         )
     if not name or name != name.strip() or any(mark in name for mark in "/\\\0\n") or name.startswith("-"):
         raise UsageError(

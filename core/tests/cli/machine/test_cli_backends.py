@@ -19,14 +19,14 @@ def test_every_backend_is_listed_with_state_and_what_to_type(kit: Any) -> None:
 
     lines = bench.run("backends").stdout.splitlines()
 
-    assert lines[0].split() == ["BACKEND", "STATE", "ENGINE", "VERSION", "FORMATS", "DEVICES"]
-    assert lines[1].split() == ["quick", "works", "on", "GPU", "quick", "engine", "1.0", "gguf", "cuda:0"]
+    assert lines[0].split() == ["BACKEND", "STATE", "VERSION", "FORMATS", "DEVICES"]
+    assert lines[1].split() == ["quick", "works", "on", "GPU", "1.0", "gguf", "cuda:0"]
     assert lines[2].startswith("plain          works on CPU only")
     assert lines[3].startswith("torn           installed but broken")
     assert any(line.startswith("llamafile      not installed") for line in lines)
-    position = lines.index("torn: libfoo.so is missing")
+    position = lines.index("torn (torn engine): libfoo.so is missing")
     assert lines[position + 1 : position + 3] == ["  pip install torn", "  and libfoo"]
-    assert "plain: built without CUDA" in lines
+    assert "plain (plain engine): built without CUDA" in lines
 
 
 def test_json_has_every_field_of_every_report_and_the_problems(kit: Any) -> None:

@@ -45,7 +45,7 @@ def test_a_model_that_does_not_fit_says_what_it_needs(kit: Any) -> None:
     """The sentence with the figures follows the table."""
     text = kit.bench(kit.report("mine"), system=kit.system(available=1 << 20)).run("inspect", "demo").stdout
 
-    assert "does-not-fit" in text
+    assert "does not fit" in text
     assert "it needs at least" in text
 
 
@@ -53,7 +53,7 @@ def test_tensors_are_listed_when_asked_for(kit: Any) -> None:
     """Name, type, shape and bytes of each, in the file's order; their bytes add up to the weights."""
     bench = kit.bench(kit.report("mine"))
     assert (
-        "token_embd.weight         Q8_0  128 x 1024  139264"
+        "token_embd.weight         Q8_0  128 x 1024  139,264"
         in bench.run("inspect", "demo", "--tensors").stdout
     )
 
@@ -88,3 +88,15 @@ def test_what_is_no_model_is_an_error(kit: Any, tmp_path: Path) -> None:
 
     with pytest.raises(NotAModelError):
         kit.bench(kit.report("mine")).run("inspect", str(page))
+
+
+def test_metadata_is_written_as_a_person_would(kit: Any) -> None:
+    """Arrays are counted, truth values and numbers are plain, and no value fills several lines."""
+    lines = kit.bench(kit.report("mine")).run("inspect", "demo").stdout.splitlines()
+    metadata = dict(line.split(None, 1) for line in lines[lines.index("Metadata") + 1 :])
+
+    assert metadata["tokenizer.ggml.add_bos_token"] == "true"
+    assert metadata["llama.attention.layer_norm_rms_epsilon"] == "1e-05"
+    assert metadata["tokenizer.ggml.tokens"] == "1,024 x string"
+    assert metadata["general.description"].endswith(" characters)")
+    assert max(map(len, lines)) < 141
