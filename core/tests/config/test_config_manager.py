@@ -18,8 +18,6 @@ from modelplug.paths import Paths
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from modelplug.paths import Paths
-
 
 @attrs.frozen(kw_only=True)
 class EngineSettings(BackendSettings):
