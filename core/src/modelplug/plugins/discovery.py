@@ -113,12 +113,12 @@ def _directory(distribution: Any) -> str:
 
 
 def _claim(candidate: Candidate) -> tuple[bool, str]:
-    """Sorts entry points of the same name so that the one with the better claim to it comes first."""
-    from modelplug.backends.known import KNOWN_BACKENDS
+    """Sorts entry points of the same name so that the one with the better claim to it comes first.
 
-    known = KNOWN_BACKENDS.get(candidate.record.name)
+    The plugins of this project are in distributions named after them; anybody else's of that name comes later.
+    """
     distribution = normalised(candidate.record.distribution)
-    return known is None or distribution != known.distribution, distribution
+    return distribution != f"modelplug-{normalised(candidate.record.name)}", distribution
 
 
 def _left_out(loser: Candidate, winner: Candidate) -> Candidate:
