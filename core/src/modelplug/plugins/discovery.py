@@ -115,7 +115,7 @@ def _directory(distribution: Any) -> str:
 def _claim(candidate: Candidate) -> tuple[bool, str]:
     """Sorts entry points of the same name so that the one with the better claim to it comes first.
 
-    The plugins of this project are in distributions named after them; anybody else's of that name comes later.
+    Plugins of this project are in distributions named after them; anybody else's of that name come later.
     """
     distribution = normalised(candidate.record.distribution)
     return distribution != f"modelplug-{normalised(candidate.record.name)}", distribution
