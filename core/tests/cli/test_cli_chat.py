@@ -136,18 +136,20 @@ class Terminal:
         )
         os.close(terminal)
         self.seen = ""
+        self.unread = ""
 
     def until(self, words: str) -> str:
-        """Read until the words have appeared after what was read before."""
-        fresh = ""
-        while words not in fresh:
+        """Read until the words have appeared after what was asked for before."""
+        while words not in self.unread:
             try:
                 data = os.read(self.controller, 1000)
             except OSError:
-                pytest.fail(f"the program ended; it wrote {self.seen + fresh!r}")
-            fresh += data.decode("utf-8", "replace")
-        self.seen += fresh
-        return fresh
+                pytest.fail(f"the program ended; it wrote {self.seen + self.unread!r}")
+            self.unread += data.decode("utf-8", "replace")
+        # What came in the same piece after the words is for the next question.
+        before, _, self.unread = self.unread.partition(words)
+        self.seen += before + words
+        return before + words
 
     def type(self, text: str) -> None:
         """Type at the keyboard."""

@@ -41,6 +41,12 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def _no_compiler_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep torch's compiler from leaving its cache among the temporary files."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiler"))
+
+
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the script as a user does."""
     return subprocess.run(

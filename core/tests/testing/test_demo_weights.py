@@ -243,10 +243,14 @@ def test_text_after_a_special_token_begins_a_word(tokenizer: Any) -> None:
 
 
 @pytest.mark.slow
-def test_transformers_computes_the_same_from_both_formats(directory: Path) -> None:
+def test_transformers_computes_the_same_from_both_formats(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The directory and the F32 GGUF file, loaded by transformers, continue a prompt with the same tokens."""
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
+    # Its progress bars would leave a thread behind.
+    monkeypatch.setattr("tqdm.tqdm.monitor_interval", 0)
     made, file = write_hugging_face_directory(directory), write_gguf(directory, "f32")
     sources: list[tuple[Path, dict[str, str]]] = [(made, {}), (directory, {"gguf_file": file.name})]
     ids = transformers.AutoTokenizer.from_pretrained(made)("ROMEO:").input_ids
