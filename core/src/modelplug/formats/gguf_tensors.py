@@ -86,8 +86,8 @@ def _check_end(
     expected = source.start + header.data_start + needed
     actual = source.start + source.size
     raise TruncatedModelError(
-        f"{source.path.name} ends early: its tensors need {expected} bytes, but it has {actual} "
-        f"({expected - actual} are missing); the first incomplete tensor is {first.name!r}",
+        f"{source.path.name} ends early: its tensors need {expected:,} bytes, but it has {actual:,} "
+        f"({expected - actual:,} are missing); the first incomplete tensor is {first.name!r}",
         path=source.path,
         offset=source.start + header.data_start + first.offset,
         expected=expected,

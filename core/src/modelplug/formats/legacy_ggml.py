@@ -101,8 +101,8 @@ def _best_layout(source: ByteSource, form: str, version: int, start: int) -> _La
             return outcome
     if expected is not None:
         raise TruncatedModelError(
-            f"{source.path.name} ends early: its tensors need at least {expected} bytes, "
-            f"but it has {source.size}",
+            f"{source.path.name} ends early: its tensors need at least {expected:,} bytes, "
+            f"but it has {source.size:,}",
             path=source.path,
             offset=source.size,
             expected=expected,
@@ -231,8 +231,8 @@ def _adapter(source: ByteSource, cursor: Cursor) -> _Layout:
     except _MismatchError as mismatch:
         if mismatch.expected is not None:
             raise TruncatedModelError(
-                f"{source.path.name} ends early: its tensors need at least {mismatch.expected} bytes, "
-                f"but it has {source.size}",
+                f"{source.path.name} ends early: its tensors need at least {mismatch.expected:,} bytes, "
+                f"but it has {source.size:,}",
                 path=source.path,
                 offset=source.size,
                 expected=mismatch.expected,

@@ -89,7 +89,7 @@ def _explain(head: bytes, size: int) -> tuple[str, str, str]:
         return "empty", "a download or copy failed before its first byte", "Download or copy the file again."
     if head.startswith(_LFS):
         stated = re.search(rb"^size (\d{1,18})$", head, re.MULTILINE)
-        real = f"; the model itself has {int(stated[1])} bytes" if stated else ""
+        real = f"; the model itself has {int(stated[1]):,} bytes" if stated else ""
         return (
             "a Git LFS pointer",
             f"the repository was cloned without Git LFS, so this text stands in for the file{real}",

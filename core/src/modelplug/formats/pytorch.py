@@ -153,7 +153,10 @@ def _is_pickle(member: ZipMember) -> bool:
 def _refuse_other_zip(path: Path, members: list[ZipMember]) -> NoReturn:
     names = [member.name for member in members]
     inner = next((name for name in names if name.lower().endswith((".gguf", ".safetensors", ".bin"))), None)
-    holds = f"it holds {inner!r}" if inner else f"it holds {len(names)} files, none of them a model"
+    others = (
+        "1 file, and that is no model" if len(names) == 1 else f"{len(names)} files, none of them a model"
+    )
+    holds = f"it holds {inner!r}" if inner else f"it holds {others}"
     raise NotAModelError(
         f"{path.name} is not a model: it is a zip archive",
         path=path,

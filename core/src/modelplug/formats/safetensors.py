@@ -322,8 +322,8 @@ def _bad(path: Path, what: str, offset: int) -> NoReturn:
 
 def _cut_off(path: Path, expected: int, actual: int, what: str) -> NoReturn:
     raise TruncatedModelError(
-        f"{path.name} ends early: {what} need {expected} bytes, but it has {actual} "
-        f"({expected - actual} are missing)",
+        f"{path.name} ends early: {what} need {expected:,} bytes, but it has {actual:,} "
+        f"({expected - actual:,} are missing)",
         path=path,
         offset=actual,
         expected=expected,
