@@ -93,7 +93,7 @@ def _advice(info: ModelInfo | None, reports: Mapping[str, BackendReport], wishes
     if wishes.backend is not None:
         report = reports.get(wishes.backend)
         if report is not None and not report.usable and report.install:
-            return f"To get {report.name}: {report.install}"
+            return _how_to_have(report)
         return f"Leave the backend out to let modelplug choose. {see}."
     obstructed = "" if wishes.embeddings else _obstructed(info, reports)
     if obstructed and not wishes.explicit:
@@ -107,8 +107,7 @@ def _advice(info: ModelInfo | None, reports: Mapping[str, BackendReport], wishes
         if not report.usable and report.install and _might_run(report, info)
     ]
     if helpful:
-        verb = "get" if helpful[0].state is BackendState.NOT_INSTALLED else "repair"
-        return f"To {verb} {helpful[0].name}: {helpful[0].install}"
+        return _how_to_have(helpful[0])
     return f"{see}, and leave out the options that no backend grants." if wishes.explicit else f"{see}."
 
 
@@ -118,6 +117,13 @@ def _obstructed(info: ModelInfo | None, reports: Mapping[str, BackendReport]) ->
         if report.usable and (info is None or not incompatibility(report, info)):
             return report.name
     return ""
+
+
+def _how_to_have(report: BackendReport) -> str:
+    if report.install[0].isupper():
+        return report.install  # a sentence that stands by itself, and no command
+    verb = "get" if _absent(report) else "repair"
+    return f"To {verb} {report.name}: {report.install}"
 
 
 def _might_run(report: BackendReport, info: ModelInfo | None) -> bool:

@@ -193,7 +193,7 @@ class BackendSelector:
         try:
             demand = demand_of(report, wishes, self._runtime)
         except ConfigError as error:
-            return no(f"{error}; try {error.advice}")
+            return no(f"{error} (try: {error.advice})")
         if not demand.enabled and wishes.backend is None:
             switch = f"modelplug config set backends.{report.name}.enabled true"
             return no(f"switched off in the settings (`{switch}` switches it on)")
@@ -259,6 +259,8 @@ class BackendSelector:
             why = "it is the only suitable backend"
         elif chosen.estimate is not None and chosen.estimate.basis == "measured":
             why = "it ran this model here before, and nothing suitable was measured to be clearly faster"
+        elif info is None:
+            why = "it has the highest priority among the backends that work here"
         else:
             why = "it places the model best and has the highest priority among the suitable backends"
         return f"{why}; {chosen.reason}{_passed_over(preference.preferred, chosen, verdicts, wishes)}"

@@ -203,7 +203,8 @@ class HistoryStore:
                     self._replace_damaged(error)
                     return action(self._open())
             except (sqlite3.Error, OSError, database.NewerDatabaseError) as error:
-                return self._give_up(str(error), otherwise)
+                why = getattr(error, "strerror", None) or str(error)
+                return self._give_up(str(why), otherwise)
 
     def _rows(self, statement: str, values: Any) -> list[sqlite3.Row]:
         none: list[sqlite3.Row] = []

@@ -182,6 +182,29 @@ def test_what_was_asked_for_is_to_be_corrected_before_anything_is_installed(kit:
     assert caught.value.why.endswith("; not installed: absent")
 
 
+def test_a_remedy_that_is_a_sentence_is_given_as_it_is(kit: Any) -> None:
+    """Only a command needs to be told what it is for."""
+    off = kit.report(
+        "engine", "broken", cause="it is disabled", install="Run the command without --no-plugins."
+    )
+
+    with pytest.raises(NothingSuitableError) as caught:
+        BackendSelector(kit.runtime(off)).select(kit.model())
+
+    assert caught.value.advice == "Run the command without --no-plugins."
+
+
+def test_without_a_model_the_reason_does_not_speak_of_one(kit: Any) -> None:
+    """Two engines that work: the general question is decided by priority."""
+    selector = BackendSelector(kit.runtime(kit.report("one", priority=2), kit.report("two", priority=1)))
+
+    recommendation = selector.get_recommendation()
+
+    assert recommendation.backend == "one"
+    assert "highest priority" in recommendation.reason
+    assert "model" not in recommendation.reason
+
+
 def test_a_setting_that_keeps_the_engine_from_the_model_is_to_be_corrected(kit: Any) -> None:
     """An engine that is switched off in the settings is not answered with the advice to install another."""
     absent = kit.report("absent", "not-installed", cause="no package", install="pip install absent")
