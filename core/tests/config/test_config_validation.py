@@ -59,6 +59,7 @@ ISSUES = [
     ('{"backends": []}', "backends", "error", "must be an object"),
     ('{"backends": {"engin": {}}}', "backends.engin", "error", "did you mean 'engine'?"),
     ('{"preferred_backend": "engin"}', "preferred_backend", "error", "did you mean 'engine'?"),
+    ('{"fallback_order": ["transformrs"]}', "fallback_order", "error", "did you mean 'transformers'?"),
     ('{"fallback_order": ["engine", "engine"]}', "fallback_order", "warning", "more than once"),
     (
         '{"fallback_order_by_format": {"gguf": "a"}}',

@@ -168,7 +168,7 @@ class ConfigValidator:
         """A note on a backend that no installed plugin brings; an error if it is a near miss."""
         known = self.settings_classes
         # A backend that is merely not installed here is no misspelling of one that is.
-        near = "" if name in _FAMILIAR else nearest(name, known, cutoff=0.75)
+        near = "" if name in _FAMILIAR else nearest(name, [*known, *_FAMILIAR], cutoff=0.75)
         what = f"{dotted(path)}: no installed plugin brings a backend {name!r}"
         if near:
             message = f"{what}; did you mean {near!r}?"
