@@ -20,7 +20,10 @@ from modelplug.errors import BackendError, ConfigError, ContextOverflowError
 from modelplug.formats import inspect
 from modelplug.testing.demo_weights import write_gguf
 from modelplug_llamacpp.binary import knows_architecture
+from modelplug_llamacpp.completion import completion_body
+from modelplug_llamacpp.direct import DirectCall, full_event
 from modelplug_llamacpp.engine import LlamaCppModel
+from modelplug_llamacpp.http import ServerConnection
 from modelplug_llamacpp.probe import device_ids
 
 GREEDY = GenerateParams(max_tokens=16, temperature=0)
@@ -229,3 +232,30 @@ def test_no_token_of_a_character_is_lost(model: LlamaCppModel) -> None:
     assert "".join(chunk.text for chunk in chunks) == "né😀x"
     assert stats is not None
     assert (len(tokens), stats.warnings) == (stats.completion_tokens, ())
+
+
+def test_the_direct_call_says_what_http_says(model: LlamaCppModel) -> None:
+    """A request without HTTP gives the same text and counts, and events of mere text are read the fast way."""
+    body = completion_body("ROMEO:", GREEDY)
+    direct, connection = DirectCall(model._alive()), ServerConnection(model._address, model._key)
+    events, over_http = list(direct.complete(body)), list(connection.complete(body))
+    direct.close()
+    connection.close()
+
+    assert [event["content"] for event in events] == [event["content"] for event in over_http]
+    assert all("raw" in event for event in events[:-1])
+    for name in ("tokens_predicted", "tokens_evaluated", "stop_type"):
+        assert events[-1][name] == over_http[-1][name]
+    assert full_event(events[3]["raw"])["tokens_predicted"] == over_http[3]["tokens_predicted"]
+
+
+def test_an_aborted_direct_call_ends_and_frees_the_engine(model: LlamaCppModel) -> None:
+    """After abort the stream ends at once, and the next request is served."""
+    call = DirectCall(model._alive())
+    stream = call.complete(completion_body("ROMEO:", GenerateParams(max_tokens=400, temperature=0)))
+    next(stream)
+    call.abort()
+
+    assert len(list(stream)) < 399
+    call.close()
+    assert text_of(model, "ROMEO:")

@@ -9,6 +9,7 @@ from typing import Any
 from modelplug.backends.model import Chunk, GenerateParams, GenerationStats
 from modelplug.backends.streaming import REPEAT_WINDOW, StopFilter
 from modelplug.errors import BackendError, ContextOverflowError
+from modelplug_llamacpp.direct import full_event
 from modelplug_llamacpp.http import ServerRefusedError
 
 __all__ = ["Completion", "completion_body", "logprobs_of", "refusal"]
@@ -77,11 +78,12 @@ class Completion:
     def take(self, event: dict[str, Any]) -> Chunk | None:
         """Take an event; gives the chunk it makes, which is the last one if it has a finish reason."""
         self._first = self._first or time.perf_counter() - self._began
-        before, self._event = self._event["tokens_predicted"], event
+        before, self._event = self._event, event
         text, stopped = self._filter.feed(event["content"])
         if self._params.return_tokens:
-            self._tokens.extend(self._ids(event, event["tokens_predicted"] - before))
-        self._logprobs.extend(logprobs_of(event))
+            self._tokens.extend(self._ids(event, event["tokens_predicted"] - before["tokens_predicted"]))
+        if self._params.logprobs:
+            self._logprobs.extend(logprobs_of(event))
         if stopped:
             return self._last(text, "stop")
         if event["stop"]:
@@ -107,10 +109,11 @@ class Completion:
         return self._last(self._filter.flush(), "cancelled")
 
     def _last(self, text: str, reason: str) -> Chunk:
-        timings = self._event.get("timings") or {}
+        event = full_event(self._event["raw"]) if "raw" in self._event else self._event
+        timings = event.get("timings") or {}
         stats = GenerationStats(
-            prompt_tokens=self._event["tokens_evaluated"],
-            completion_tokens=self._event["tokens_predicted"],
+            prompt_tokens=event["tokens_evaluated"],
+            completion_tokens=event["tokens_predicted"],
             prompt_seconds=timings["prompt_ms"] / 1000 if "prompt_ms" in timings else None,
             generate_seconds=timings["predicted_ms"] / 1000 if "predicted_ms" in timings else None,
             first_token_seconds=self._first,

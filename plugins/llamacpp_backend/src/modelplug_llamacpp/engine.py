@@ -8,7 +8,7 @@ import secrets
 import threading
 from collections.abc import Iterator, Sequence
 from http.client import HTTPException
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import xllamacpp
@@ -28,14 +28,17 @@ from modelplug.backends.types import LoadRequest
 from modelplug.errors import BackendError, CapabilityError
 from modelplug_llamacpp.binary import knows_architecture
 from modelplug_llamacpp.completion import Completion, completion_body, refusal
+from modelplug_llamacpp.direct import DirectCall
 from modelplug_llamacpp.http import ServerConnection, ServerRefusedError
-from modelplug_llamacpp.parameters import context_per_request, native_parameters
+from modelplug_llamacpp.parameters import DEFAULT_BATCH_SIZE, context_per_request, native_parameters
 from modelplug_llamacpp.probe import engine_devices
 from modelplug_llamacpp.settings import LlamaCppSettings
 
 __all__ = ["LlamaCppModel"]
 
 NAME = "llamacpp"
+
+R = TypeVar("R", ServerConnection, DirectCall)
 
 
 def load_failure(request: LoadRequest, error: Exception) -> BackendError:
@@ -81,9 +84,10 @@ class LlamaCppModel(Model):
             raise load_failure(request, error) from error
         self._address: str = self._server.listening_address.partition("//")[2]
         self._context_size = context_per_request(request, settings)
+        self._batch_size = settings.batch_size or DEFAULT_BATCH_SIZE
         self._tally = ModelStats()
         self._lock = threading.Lock()
-        self._open: set[ServerConnection] = set()
+        self._open: set[ServerConnection | DirectCall] = set()
         self._await_loop()
         self.capabilities = Capabilities(
             chat=request.info.chat_template,
@@ -119,7 +123,7 @@ class LlamaCppModel(Model):
             gpu_layers=wanted if on_device else 0,
             context_size=self._context_size,
             threads=request.threads,
-            batch_size=settings.batch_size or 2048,
+            batch_size=self._batch_size,
             notes=tuple(notes),
         )
 
@@ -177,10 +181,10 @@ class LlamaCppModel(Model):
         warnings: tuple[str, ...],
     ) -> Iterator[Chunk]:
         completion = Completion(params, warnings, lambda text: self.tokenize(text, add_special=False))
-        with self._connected() as connection:
+        with self._way(prompt, params) as connection:
             cancel.on_cancel(connection.abort)
             try:
-                for event in connection.stream("/completion", completion_body(prompt, params)):
+                for event in connection.complete(completion_body(prompt, params)):
                     chunk = completion.take(event)
                     if chunk is not None and chunk.finish_reason is not None:
                         # After a stop string the server would go on.
@@ -209,6 +213,20 @@ class LlamaCppModel(Model):
                 advice="Try again; `modelplug --debug` shows the engine's own messages.",
             )
         yield self._counted(completion.cancelled())
+
+    @contextlib.contextmanager
+    def _way(
+        self, prompt: str | list[int], params: GenerateParams
+    ) -> Iterator[ServerConnection | DirectCall]:
+        """The faster way to the engine where it can do what is asked, and otherwise HTTP."""
+        # A token has at least one byte, so a text has no more tokens than bytes.
+        length = len(prompt.encode()) if isinstance(prompt, str) else len(prompt)
+        if length < self._batch_size and not (params.return_tokens or params.logprobs or params.grammar):
+            with self._opened(DirectCall(self._alive())) as call:
+                yield call
+        else:
+            with self._connected() as connection:
+                yield connection
 
     def _counted(self, chunk: Chunk) -> Chunk:
         assert chunk.stats is not None
@@ -289,9 +307,9 @@ class LlamaCppModel(Model):
         # The server ends when its last reference goes.
         self._server = None
 
-    @contextlib.contextmanager
-    def _connected(self) -> Iterator[ServerConnection]:
-        if self._server is None:
+    def _alive(self) -> Any:
+        server = self._server
+        if server is None:
             raise BackendError(
                 "the model has been closed",
                 backend=NAME,
@@ -299,12 +317,22 @@ class LlamaCppModel(Model):
                 cause="closed",
                 advice="Load it again.",
             )
-        connection = ServerConnection(self._address, self._key)
-        with self._lock:
-            self._open.add(connection)
-        try:
+        return server
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[ServerConnection]:
+        self._alive()
+        with self._opened(ServerConnection(self._address, self._key)) as connection:
             yield connection
+
+    @contextlib.contextmanager
+    def _opened(self, request: R) -> Iterator[R]:
+        """Keep a request where `close` finds it."""
+        with self._lock:
+            self._open.add(request)
+        try:
+            yield request
         finally:
             with self._lock:
-                self._open.discard(connection)
-            connection.close()
+                self._open.discard(request)
+            request.close()

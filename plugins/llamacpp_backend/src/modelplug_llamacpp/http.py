@@ -54,13 +54,13 @@ class ServerConnection:
             raise ServerRefusedError(response.status, _details(answer))
         return answer
 
-    def stream(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Send `body` and yield the server-sent events of the answer as they come."""
+    def complete(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Ask for the completion of a prompt and yield the server-sent events of the answer as they come."""
         self._connection.connect()
         # `abort` may have come while there was no socket to shut down yet.
         if self._aborted:
             raise ConnectionAbortedError("the request was given up before it was sent")
-        self._connection.request("POST", path, json.dumps(body), self._headers)
+        self._connection.request("POST", "/completion", json.dumps(body), self._headers)
         response = self._connection.getresponse()
         if response.status != 200:
             raise ServerRefusedError(response.status, _details(json.loads(response.read())))

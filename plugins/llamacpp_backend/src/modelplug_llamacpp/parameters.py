@@ -9,7 +9,10 @@ import xllamacpp
 from modelplug.backends.types import LoadRequest
 from modelplug_llamacpp.settings import LlamaCppSettings
 
-__all__ = ["context_per_request", "native_parameters"]
+__all__ = ["DEFAULT_BATCH_SIZE", "context_per_request", "native_parameters"]
+
+DEFAULT_BATCH_SIZE = 2048
+"""The engine's own number of prompt tokens per call."""
 
 
 def native_parameters(request: LoadRequest, settings: LlamaCppSettings, devices: list[str], key: str) -> Any:
@@ -25,7 +28,7 @@ def native_parameters(request: LoadRequest, settings: LlamaCppSettings, devices:
     params.model.path = str(request.path)
     params.n_ctx = request.context_size
     params.n_parallel = settings.parallel
-    params.n_batch = settings.batch_size or 2048
+    params.n_batch = settings.batch_size or DEFAULT_BATCH_SIZE
     params.n_ubatch = settings.ubatch_size or min(512, params.n_batch)
     params.cpuparams.n_threads = request.threads
     params.cpuparams_batch.n_threads = request.threads
@@ -63,8 +66,8 @@ def _serve_privately(params: Any, key: str) -> None:
     params.hostnames = ["127.0.0.1"]
     params.api_keys = [key]
     params.port = 0
-    # Warnings and errors: they reach the user when something fails. More would fill an embedder's own stderr.
-    params.verbosity = 2
+    # Errors, which reach the user when something fails; more would fill an embedder's own stderr.
+    params.verbosity = 1
     params.ui = False
     # A copy of earlier contexts in up to 8 GiB of main memory, which no estimate of ours counts.
     params.cache_ram_mib = 0
