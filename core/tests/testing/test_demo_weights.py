@@ -244,9 +244,11 @@ def test_text_after_a_special_token_begins_a_word(tokenizer: Any) -> None:
 
 @pytest.mark.slow
 def test_transformers_computes_the_same_from_both_formats(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The directory and the F32 GGUF file, loaded by transformers, continue a prompt with the same tokens."""
+    # Set before torch is imported, which would otherwise choose a place of its own and set the variable.
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiler"))
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     # Its progress bars would leave a thread behind.

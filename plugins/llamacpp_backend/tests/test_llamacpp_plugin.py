@@ -235,7 +235,7 @@ def test_no_token_of_a_character_is_lost(model: LlamaCppModel) -> None:
 
 
 def test_the_direct_call_says_what_http_says(model: LlamaCppModel) -> None:
-    """A request without HTTP gives the same text and counts, and events of mere text are read the fast way."""
+    """A request without HTTP gives the same text and counts; events of mere text are read the fast way."""
     body = completion_body("ROMEO:", GREEDY)
     direct, connection = DirectCall(model._alive()), ServerConnection(model._address, model._key)
     events, over_http = list(direct.complete(body)), list(connection.complete(body))
