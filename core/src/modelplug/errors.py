@@ -251,6 +251,15 @@ class BackendError(ModelplugError):
         )
 
 
+    @property
+    def is_fault(self) -> bool:
+        """Whether something went wrong in the engine, as opposed to a request refused or given up."""
+        return self.cause not in _REFUSALS
+
+
+_REFUSALS = frozenset({"cancelled", "closed", "context-overflow", "cool-down", "empty-prompt"})
+
+
 class WorkerCrashedError(BackendError):
     """The engine's process died.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -259,3 +260,17 @@ def test_an_aborted_direct_call_ends_and_frees_the_engine(model: LlamaCppModel) 
     assert len(list(stream)) < 399
     call.close()
     assert text_of(model, "ROMEO:")
+
+
+def test_names_that_are_not_utf8_are_refused(weights: Path, tmp_path: Path) -> None:
+    """A path that llama.cpp can't be given is an error that says so; other letters than ASCII are fine."""
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.gguf"))
+    fine = tmp_path / "mod\u00e8le \u732b.gguf"
+    for copy in (odd, fine):
+        copy.symlink_to(weights)
+
+    with pytest.raises(BackendError, match="can't open a file of this name"):
+        LlamaCppModel(request_for(odd))
+    loaded = LlamaCppModel(request_for(fine))
+    assert text_of(loaded, "ROMEO:")
+    loaded.close()

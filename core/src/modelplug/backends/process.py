@@ -203,7 +203,7 @@ class WorkerProcess:
             raise _seen_in(phase, message)
         if message["op"] == "error":
             error = error_from_wire(message["error"])
-            if isinstance(error, BackendError) and not error.stderr_tail:
+            if isinstance(error, BackendError) and error.is_fault and not error.stderr_tail:
                 self._last_words.settle()
                 error.stderr_tail = self.stderr_tail()
                 error.data["stderr_tail"] = error.stderr_tail

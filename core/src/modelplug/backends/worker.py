@@ -160,6 +160,8 @@ class Worker:
     def _fail(self, number: int, error: BaseException, phase: str) -> None:
         # The host keeps the last lines of standard error, and shows them under --debug.
         foreign = error.__cause__ if isinstance(error, ModelplugError) else error
+        if isinstance(error, BackendError) and not error.is_fault:
+            foreign = None
         if foreign is not None and not isinstance(foreign, ModelplugError):
             traceback.print_exception(type(foreign), foreign, foreign.__traceback__)
             sys.stderr.flush()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["place_tensors"]
 
 _FARTHEST_OFFSET = 1 << 50
+# Writers pad the end of a file; what is more than a page or two was not meant to be there.
+_PADDING = 1 << 16
 
 
 def place_tensors(source: ByteSource, header: GgufHeader) -> tuple[list[Tensor], list[str]]:
@@ -54,7 +56,7 @@ def place_tensors(source: ByteSource, header: GgufHeader) -> tuple[list[Tensor],
         Tensor(entry.name, entry.shape, ggml_type_name(entry.type_number), entry.elements, sizes[entry.name])
         for entry in header.tensors
     ]
-    return tensors, _warnings(header, ordered, gaps)
+    return tensors, _warnings(header, ordered, gaps, available - end)
 
 
 def _tensor_bytes(source: ByteSource, entry: TensorEntry, following: int) -> int:
@@ -97,7 +99,7 @@ def _check_end(
     )
 
 
-def _warnings(header: GgufHeader, ordered: list[TensorEntry], gaps: int) -> list[str]:
+def _warnings(header: GgufHeader, ordered: list[TensorEntry], gaps: int, unused: int) -> list[str]:
     warnings = []
     unknown = {entry.type_number for entry in ordered if entry.type_number not in GGML_TYPES}
     if unknown:
@@ -112,6 +114,11 @@ def _warnings(header: GgufHeader, ordered: list[TensorEntry], gaps: int) -> list
         warnings.append(f"tensor types that current engines no longer load: {', '.join(sorted(removed))}")
     if gaps:
         warnings.append(f"there are unused bytes before {gaps} of the tensors; llama.cpp refuses such files")
+    if ordered and unused > _PADDING:
+        warnings.append(
+            f"{unused:,} bytes follow the last tensor and belong to nothing; an engine that maps the file "
+            "may read them all the same, which takes time"
+        )
     if list(header.tensors) != ordered:
         warnings.append("the tensors' data is not in the order of the table; llama.cpp refuses such files")
     longest = max((entry for entry in ordered), key=lambda entry: len(entry.name), default=None)

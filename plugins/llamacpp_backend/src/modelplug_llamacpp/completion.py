@@ -140,6 +140,7 @@ def refusal(error: ServerRefusedError, context_size: int, *, phase: str = "gener
             prompt_tokens=count,
             context_size=context_size,
             backend=NAME,
+            why="prompt and output share the context, and the output needs at least one token",
             advice=(
                 f"Shorten the prompt, load the model with context_size above {count}, "
                 "or pass overflow='truncate' to drop the beginning of the prompt."

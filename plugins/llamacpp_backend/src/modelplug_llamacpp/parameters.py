@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import xllamacpp
 
 from modelplug.backends.types import LoadRequest
+from modelplug.errors import BackendError
 from modelplug_llamacpp.settings import LlamaCppSettings
 
 __all__ = ["DEFAULT_BATCH_SIZE", "context_per_request", "native_parameters"]
@@ -25,7 +28,7 @@ def native_parameters(request: LoadRequest, settings: LlamaCppSettings, devices:
         key: The key that the server is to demand of its clients.
     """
     params = xllamacpp.CommonParams()
-    params.model.path = str(request.path)
+    params.model.path = _native_path(request.path)
     params.n_ctx = request.context_size
     params.n_parallel = settings.parallel
     params.n_batch = settings.batch_size or DEFAULT_BATCH_SIZE
@@ -50,6 +53,21 @@ def native_parameters(request: LoadRequest, settings: LlamaCppSettings, devices:
 def context_per_request(request: LoadRequest, settings: LlamaCppSettings) -> int:
     """Tokens that one request may use: the engine divides the context among parallel requests."""
     return request.context_size // settings.parallel
+
+
+def _native_path(path: Path) -> str:
+    """The path as llama.cpp takes it, which is UTF-8 whatever this machine's locale is."""
+    try:
+        return os.fsencode(path).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BackendError(
+            "llama.cpp can't open a file of this name",
+            backend="llamacpp",
+            phase="load",
+            cause="unsupported",
+            why=f"the path {os.fsencode(path)!r} is not UTF-8",
+            advice="Rename the file, or the folder it is in.",
+        ) from error
 
 
 def _place(params: Any, request: LoadRequest, devices: list[str]) -> None:
