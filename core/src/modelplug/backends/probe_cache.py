@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from modelplug.backends.probe_fields import apply_fields
 from modelplug.backends.types import BackendReport, BackendState
 
 if TYPE_CHECKING:
@@ -89,8 +90,6 @@ def recall(report: BackendReport, runtime: Runtime) -> BackendReport:
 
 
 def _read(report: BackendReport, runtime: Runtime) -> BackendReport | None:
-    from modelplug.backends.deep_probe import apply_fields
-
     try:
         content = json.loads(_file(report, runtime).read_text(encoding="utf-8"))
         if content["key"] != _key(report, runtime):

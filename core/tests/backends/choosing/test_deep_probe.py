@@ -11,6 +11,7 @@ import pytest
 
 from modelplug.backends import deep_probe, probe_cache
 from modelplug.backends.detect import BackendManager
+from modelplug.backends.probe_fields import apply_fields
 from modelplug.backends.types import BackendState
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def test_an_answer_survives_an_engine_that_prints(kit: Any) -> None:
         "cause": "",
         "architectures": ["falcon", "llama"],
     }
-    report = deep_probe.apply_fields(kit.report(), answer.fields)
+    report = apply_fields(kit.report(), answer.fields)
     assert report.state is BackendState.GPU
     assert report.devices == ("cuda:0",)
     assert report.architectures == frozenset({"llama", "falcon"})

@@ -122,7 +122,8 @@ class ReportClauses(ConformanceBase):
 
     def test_deep_probe_answers(self) -> None:
         """The deep probe runs in a child process and gives fields that a report has."""
-        from modelplug.backends.deep_probe import apply_fields, probe
+        from modelplug.backends.deep_probe import probe
+        from modelplug.backends.probe_fields import apply_fields
 
         self.need_engine()
         report = self.report()
