@@ -109,4 +109,4 @@ def _install_advice(system: SystemInfo) -> str:
         return f"{pip} torch {packages}"
     flavour = "rocm" if "rocm" in apis else "cpu"
     advice = f"{pip} {packages} after installing torch's {flavour} build"
-    return f"{advice} (pytorch.org/get-started names the command)"
+    return f"{advice} (PyTorch's installation page names the command)"
