@@ -146,6 +146,22 @@ def test_a_parameter_the_engine_lacks_is_an_error_that_names_it() -> None:
     assert caught.value.backend == "engine"
 
 
+def test_the_way_out_is_named_for_callers_and_for_the_command_line() -> None:
+    """What was typed can be left out; what is a default needs its neutral value, as keyword and as option."""
+    basic = Capabilities(parameters=frozenset({"max_tokens", "temperature", "seed"}))
+    with pytest.raises(UnsupportedParameterError) as caught:
+        check_demands(GenerateParams(), basic, "engine")
+    assert "Pass top_k=0 and top_p=1.0 (--top-k 0 --top-p 1), choose" in caught.value.advice
+    assert check_demands(GenerateParams(top_k=0, top_p=1), basic, "engine") == ()
+    with pytest.raises(UnsupportedParameterError) as caught:
+        check_demands(GenerateParams(min_p=0.1, top_k=0), basic, "engine")
+    assert "Leave min_p out and pass top_p=1.0 (--top-p 1)" in caught.value.advice
+    assert "unsupported='warn' (--unsupported warn)" in caught.value.advice
+    with pytest.raises(UnsupportedParameterError) as caught:
+        check_demands(GenerateParams(top_k=0, top_p=1), Capabilities(parameters=frozenset()), "engine")
+    assert caught.value.advice.startswith("Choose another backend")
+
+
 def test_a_parameter_the_engine_lacks_is_a_warning_if_the_caller_said_so() -> None:
     """With `unsupported='warn'` each refused parameter gives one sentence."""
     params = GenerateParams(min_p=0.1, logprobs=2, unsupported="warn")
@@ -172,7 +188,8 @@ def test_a_prompt_that_fills_the_context_is_an_error() -> None:
     with pytest.raises(ContextOverflowError) as caught:
         fit_prompt(range(8), 8, GenerateParams(), "engine")
     assert (caught.value.prompt_tokens, caught.value.context_size) == (8, 8)
-    assert "overflow='truncate'" in caught.value.advice
+    assert "overflow='truncate' (--overflow truncate)" in caught.value.advice
+    assert "--context-size" in caught.value.advice
 
 
 @given(

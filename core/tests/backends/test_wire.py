@@ -40,11 +40,11 @@ params = st.builds(
     top_p=st.floats(0, 1),
     min_p=st.floats(0, 1),
     repeat_penalty=st.floats(0.01, 10),
-    seed=st.none() | counts,
+    seed=st.none() | st.integers(0, 2**32 - 1),
     stop=st.lists(st.text(min_size=1), max_size=3),
     overflow=st.sampled_from(["error", "truncate"]),
     unsupported=st.sampled_from(["error", "warn"]),
-    grammar=st.none() | texts,
+    grammar=st.none() | texts.map('root ::= "{}'.format),
     logprobs=counts,
     return_tokens=st.booleans(),
 )

@@ -143,6 +143,16 @@ def test_every_option_reaches_its_place(misbehaving: Any) -> None:
     assert last["stats"]["completion_tokens"] == 5
 
 
+def test_what_an_engine_lacks_can_be_left_out_with_a_warning(misbehaving: Any) -> None:
+    """`--unsupported warn` goes on without the parameters that the engine can't honour, and names them."""
+    done = modelplug(
+        *("run", "demo", "one two", "--max-tokens", "2", *ECHO, "--grammar", 'root ::= "a"'),
+        *("--unsupported", "warn"),
+    )
+    assert (done.returncode, done.stdout) == (0, "one two \n")
+    assert done.stderr.startswith("warning: grammar='root ::= \"a\"' was left out")
+
+
 def test_the_same_seed_gives_the_same_text() -> None:
     """Two runs with one seed agree, and inline agrees with the worker."""
     arguments = ("run", "demo", "ROMEO:", "--seed", "3", "--max-tokens", "20", "--backend", "llamacpp")
@@ -188,6 +198,12 @@ def test_a_stop_string_ends_the_text() -> None:
         (("run", "demo", "x", "--set", "treads=3", "--backend", "llamacpp"), None, "threads"),
         (("run", "demo", "x", "--grammar", "root ::= (", "--backend", "llamacpp"), 1, "grammar"),
         (("run", "demo", "x", "--grammar", "root ::= 'a'", "--backend", "sound"), 1, "grammar"),
+        (("run", "demo", "x", "--grammar", ""), 2, "grammar"),
+        (("run", "demo", "x", "--grammar", "root ::= "), 2, "nothing after 'root ::='"),
+        (("run", "demo", "x", "--grammar", "start ::= 'a'"), 2, "rule root"),
+        (("run", "demo", "x", "--seed", "99999999999999999999"), 2, "0<=x<=4294967295"),
+        (("run", "demo", "x", "--unsupported", "ignore"), 2, "warn"),
+        (("run", "demo", "x", "--backend", "sound", "--temperature", "1"), 1, "--top-k 0 --top-p 1"),
         (("run", "demo"), 2, "PROMPT"),
         (("rnu", "demo", "x"), 2, "run"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +38,16 @@ NEUTRAL_VALUES: dict[str, object] = {
 }
 """The value of each parameter that asks nothing of an engine; None where there is none."""
 
+LARGEST_SEED = 2**32 - 1
+"""What engines keep of a seed has at least 32 bits."""
+
+_ROOT_RULE = re.compile(r"^[ \t]*root\s*::=", re.MULTILINE)
+_EMPTY_ROOT_RULE = re.compile(
+    # After the sign come only blanks and comments, up to the next rule or the end.
+    r"^[ \t]*root\s*::=(?:\s|#[^\n]*)*(?:\Z|^[ \t]*[\w-]+\s*::=)",
+    re.MULTILINE,
+)
+
 
 def _between(low: float, high: float) -> Callable[[Any, Any, Any], None]:
     def check(_instance: object, attribute: Any, value: Any) -> None:
@@ -47,15 +58,34 @@ def _between(low: float, high: float) -> Callable[[Any, Any, Any], None]:
     return check
 
 
-def _whole(low: int, *, optional: bool = False) -> Callable[[Any, Any, Any], None]:
+def _whole(low: int, high: int | None = None, *, optional: bool = False) -> Callable[[Any, Any, Any], None]:
+    allowed = f"of at least {low}" if high is None else f"from {low} to {high}"
+
     def check(_instance: object, attribute: Any, value: Any) -> None:
         if optional and value is None:
             return
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            msg = f"{attribute.name} must be a whole number of at least {low}, not {value!r}"
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole or value < low or (high is not None and value > high):
+            msg = f"{attribute.name} must be a whole number {allowed}, not {value!r}"
             raise ValueError(msg)
 
     return check
+
+
+def _one_of(*allowed: str) -> Callable[[Any, Any, Any], None]:
+    def check(_instance: object, attribute: Any, value: Any) -> None:
+        if value not in allowed:
+            names = f"{', '.join(map(repr, allowed[:-1]))} or {allowed[-1]!r}"
+            msg = f"{attribute.name} must be {names}, not {value!r}"
+            raise ValueError(msg)
+
+    return check
+
+
+def _text(_instance: object, attribute: Any, value: Any) -> None:
+    if not isinstance(value, str):
+        msg = f"{attribute.name} must be text, not {value!r}"
+        raise ValueError(msg)
 
 
 def _stop_strings(value: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -69,7 +99,8 @@ class GenerateParams:
     """How to generate, with one meaning on every engine.
 
     Candidates pass through, in this order: the repeat penalty over the last 64 tokens of prompt and output,
-    `top_k`, `top_p`, `min_p`, and then `temperature`. Every default can be honoured by every engine.
+    `top_k`, `top_p`, `min_p`, and then `temperature`. Every engine is meant to honour every default; one that
+    can't refuses the request like any other parameter, with the value to pass instead.
 
     Attributes:
         max_tokens: Tokens to generate at most; None generates until the model ends or the context is full.
@@ -78,13 +109,14 @@ class GenerateParams:
         top_p: Keep the smallest set of tokens with this total probability; 1 keeps all.
         min_p: Keep tokens at least this fraction as probable as the most probable one; 0 keeps all.
         repeat_penalty: Divides (or multiplies, if negative) the logits of recent tokens; 1 is none.
-        seed: Same seed, same engine, same settings: same text. None draws a fresh one.
+        seed: From 0 to 2**32 - 1, which every engine takes whole. Same seed, same engine, same settings: same
+            text. None draws a fresh one.
         stop: Generation ends before the first of these strings; the string is not part of the output.
         overflow: What to do with a prompt longer than the context: `error`, or `truncate` to drop its
             beginning and record a warning.
         unsupported: What to do with a parameter the engine can't honour: `error`, or `warn` to record a
             warning in the statistics and go on without it.
-        grammar: A GBNF grammar the output must follow.
+        grammar: A GBNF grammar the output must follow; its rule `root` is where it begins.
         logprobs: Number of alternatives to report for each token; 0 reports none.
         return_tokens: Whether chunks carry token ids (costs a little on some engines).
     """
@@ -95,11 +127,11 @@ class GenerateParams:
     top_p: float = attrs.field(default=0.95, validator=_between(0.0, 1.0))
     min_p: float = attrs.field(default=0.0, validator=_between(0.0, 1.0))
     repeat_penalty: float = attrs.field(default=1.0, validator=_between(0.01, 10.0))
-    seed: int | None = attrs.field(default=None, validator=_whole(0, optional=True))
+    seed: int | None = attrs.field(default=None, validator=_whole(0, LARGEST_SEED, optional=True))
     stop: tuple[str, ...] = attrs.field(default=(), converter=_stop_strings)
-    overflow: str = attrs.field(default="error", validator=attrs.validators.in_(("error", "truncate")))
-    unsupported: str = attrs.field(default="error", validator=attrs.validators.in_(("error", "warn")))
-    grammar: str | None = None
+    overflow: str = attrs.field(default="error", validator=_one_of("error", "truncate"))
+    unsupported: str = attrs.field(default="error", validator=_one_of("error", "warn"))
+    grammar: str | None = attrs.field(default=None)
     logprobs: int = attrs.field(default=0, validator=_whole(0))
     return_tokens: bool = False
 
@@ -107,6 +139,21 @@ class GenerateParams:
     def _no_empty_stop(self, _attribute: object, value: tuple[str, ...]) -> None:
         if not all(value) or not all(isinstance(item, str) for item in value):
             msg = f"stop must be non-empty strings, not {value!r}"
+            raise ValueError(msg)
+
+    @grammar.validator
+    def _has_a_root(self, _attribute: object, value: object) -> None:
+        # Engines take a grammar that says nothing, and answer with nothing.
+        if value is None:
+            return
+        if not isinstance(value, str) or not value.strip():
+            msg = f"grammar must be a GBNF grammar, not {value!r}"
+            raise ValueError(msg)
+        if not _ROOT_RULE.search(value):
+            msg = "grammar must have a rule root: a line that begins with 'root ::='"
+            raise ValueError(msg)
+        if _EMPTY_ROOT_RULE.search(value):
+            msg = "grammar must allow some text: there is nothing after 'root ::='"
             raise ValueError(msg)
 
     def demands(self) -> dict[str, object]:
@@ -184,8 +231,8 @@ class Message:
         content: The text.
     """
 
-    role: str = attrs.field(validator=attrs.validators.in_(("system", "user", "assistant")))
-    content: str
+    role: str = attrs.field(validator=_one_of("system", "user", "assistant"))
+    content: str = attrs.field(validator=_text)
 
 
 @attrs.frozen(kw_only=True)

@@ -7,15 +7,22 @@ here, once. An engine plugin feeds what its engine gives and yields what comes o
 from __future__ import annotations
 
 import codecs
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from modelplug.backends.model import Capabilities, Chunk, GenerateParams, GenerationStats
+from modelplug.backends.model import (
+    NEUTRAL_VALUES,
+    Capabilities,
+    Chunk,
+    GenerateParams,
+    GenerationStats,
+)
 from modelplug.errors import BackendError, ContextOverflowError, UnsupportedParameterError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 __all__ = [
+    "OVERFLOW_ADVICE",
     "REPEAT_WINDOW",
     "ChunkBuilder",
     "StopFilter",
@@ -28,6 +35,12 @@ __all__ = [
 
 REPEAT_WINDOW = 64
 """Tokens of prompt and output that `GenerateParams.repeat_penalty` looks back on."""
+
+OVERFLOW_ADVICE = (
+    "Shorten the prompt, load the model with a larger context_size (--context-size), up to the model's own, "
+    "or pass overflow='truncate' (--overflow truncate) to drop the beginning of the prompt."
+)
+"""What to do about a prompt that is longer than the context."""
 
 
 class StopFilter:
@@ -233,8 +246,31 @@ def check_demands(params: GenerateParams, capabilities: Capabilities, backend: s
         backend=backend,
         phase="generate",
         why=f"its engine understands {', '.join(sorted(honoured))} only",
-        advice=f"Leave {name} out, choose another backend, or pass unsupported='warn' to go on without it.",
+        advice=_way_out(list(refused)),
     )
+
+
+def _way_out(refused: list[str]) -> str:
+    """What to type instead of parameters that can't be honoured."""
+    demanding = GenerateParams().demands()
+    # Leaving out what has a demanding default would ask for that default, so its neutral value is named.
+    neutral: dict[str, Any] = {
+        name: NEUTRAL_VALUES[name]
+        for name in refused
+        if name in demanding and NEUTRAL_VALUES[name] is not None
+    }
+    left_out = [name for name in refused if name not in demanding]
+    ways = []
+    if left_out:
+        ways.append(f"leave {' and '.join(left_out)} out")
+    if neutral:
+        keywords = " and ".join(f"{name}={value!r}" for name, value in neutral.items())
+        options = " ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in neutral.items())
+        ways.append(f"pass {keywords} ({options})")
+    first = " and ".join(ways)
+    rest = "choose another backend, or pass unsupported='warn' (--unsupported warn) to go on without"
+    text = f"{first}, {rest}" if first else rest
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def fit_prompt(
@@ -283,10 +319,7 @@ def fit_prompt(
             context_size=context_size,
             backend=backend,
             why="prompt and output share the context, and the output needs at least one token",
-            advice=(
-                f"Shorten the prompt, load the model with context_size above {count}, "
-                "or pass overflow='truncate' to drop the beginning of the prompt."
-            ),
+            advice=OVERFLOW_ADVICE,
         )
     reserve = max(1, min(params.max_tokens or context_size // 2, context_size // 2))
     keep = max(1, context_size - reserve)

@@ -28,7 +28,7 @@ _GENERATION: tuple[tuple[str, Any, str], ...] = (
     ("top_p", click.FloatRange(0, 1), "Keep the most probable tokens of this total probability."),
     ("min_p", click.FloatRange(0, 1), "Keep tokens at least this fraction as probable as the best."),
     ("repeat_penalty", click.FloatRange(0.01, 10), "Make recent tokens less probable; 1 is none."),
-    ("seed", click.IntRange(min=0), "Same seed, same text."),
+    ("seed", click.IntRange(0, 2**32 - 1), "Same seed, same text."),
 )
 _LOADING = ("gpu_layers", "context_size", "threads", "batch_size")
 
@@ -39,6 +39,11 @@ def generation_options(function: F) -> F:
         "--overflow",
         type=click.Choice(["error", "truncate"]),
         help="With a prompt longer than the context: fail, or drop its beginning and say so.",
+    )(function)
+    function = click.option(
+        "--unsupported",
+        type=click.Choice(["error", "warn"]),
+        help="With a parameter that the engine can't honour: fail, or go on without it and say so.",
     )(function)
     function = click.option("--grammar", metavar="GBNF", help="A grammar that the output must follow.")(
         function
@@ -89,7 +94,7 @@ def params_of(app: App, options: dict[str, Any]) -> GenerateParams:
     from modelplug.backends.api import default_params
 
     given = {name: options[name] for name, _kind, _text in _GENERATION if options[name] is not None}
-    for name in ("grammar", "overflow"):
+    for name in ("grammar", "overflow", "unsupported"):
         if options[name] is not None:
             given[name] = options[name]
     if options["stop"]:
@@ -98,7 +103,7 @@ def params_of(app: App, options: dict[str, Any]) -> GenerateParams:
         return default_params(app.runtime, **given)
     except ValueError as error:
         raise UsageError(
-            "a parameter is out of range", why=str(error), advice="See `modelplug run --help`."
+            "a parameter is not usable", why=str(error), advice="See `modelplug run --help`."
         ) from error
 
 
@@ -129,7 +134,11 @@ def _assignments(pairs: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name:
-            raise UsageError(f"--set {pair!r} is not NAME=VALUE", advice="For example: --set use_mlock=true")
+            raise UsageError(
+                f"--set {pair!r} is not NAME=VALUE",
+                why="a setting is written as its name, an equals sign and its value",
+                advice="For example: --set use_mlock=true",
+            )
         try:
             yield name, json.loads(text)
         except ValueError:

@@ -60,7 +60,7 @@ class GenerationSettings:
     top_p: float | None = attrs.field(default=None, validator=_number(low=0, high=1))
     min_p: float | None = attrs.field(default=None, validator=_number(low=0, high=1))
     repeat_penalty: float | None = attrs.field(default=None, validator=_number(low=0.01, high=10))
-    seed: int | None = attrs.field(default=None, validator=_number(low=0))
+    seed: int | None = attrs.field(default=None, validator=_number(low=0, high=2**32 - 1))
     stop: list[str] | None = None
 
     def given(self) -> dict[str, Any]:

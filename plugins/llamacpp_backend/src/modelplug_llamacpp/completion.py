@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from modelplug.backends.model import Chunk, GenerateParams, GenerationStats
-from modelplug.backends.streaming import REPEAT_WINDOW, StopFilter
+from modelplug.backends.streaming import OVERFLOW_ADVICE, REPEAT_WINDOW, StopFilter
 from modelplug.errors import BackendError, ContextOverflowError
 from modelplug_llamacpp.direct import full_event
 from modelplug_llamacpp.http import ServerRefusedError
@@ -141,10 +141,7 @@ def refusal(error: ServerRefusedError, context_size: int, *, phase: str = "gener
             context_size=context_size,
             backend=NAME,
             why="prompt and output share the context, and the output needs at least one token",
-            advice=(
-                f"Shorten the prompt, load the model with context_size above {count}, "
-                "or pass overflow='truncate' to drop the beginning of the prompt."
-            ),
+            advice=OVERFLOW_ADVICE,
         )
     invalid = details.get("type") == "invalid_request_error"
     return BackendError(
