@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,12 @@ __all__ = ["DEMO", "resolve_model"]
 
 DEMO = "demo"
 """The name of the bundled model. A file of that name is reached as `./demo`."""
+
+# Addresses of any kind, and the short ones that model hubs use.
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|(www\.)?(hf\.co|huggingface\.co|modelscope\.cn)/", re.IGNORECASE)
+_HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*(:\w[\w.-]*)?")
+_FETCH = "Fetch the file first, then give its path: `modelplug run ./model.gguf PROMPT`."
+_DENIED = "permission denied for the folder"
 
 
 def resolve_model(name_or_path: str | os.PathLike[str], runtime: Runtime) -> Path:
@@ -64,36 +72,86 @@ def _looks_like_a_path(text: str) -> bool:
 
 
 def _still_there(path: Path, name: str) -> Path:
-    if path.exists():
+    if _exists(path):
         return path
     raise ModelNotFoundError(
         f"the model registered as {name!r} is no longer there",
         path=path,
-        why=f"{path} does not exist",
+        why=_fault_of(path) or f"{_shown(path)} does not exist",
         advice=f"Register its new place with `modelplug models add {name} PATH`.",
     )
 
 
 def _not_found(text: str, path: Path, runtime: Runtime) -> ModelNotFoundError:
-    names = [DEMO, *(model.name for model in runtime.history.models())]
-    near = difflib.get_close_matches(text, names, n=2)
+    what = f"there is no model {text!r}"
+    if _ADDRESS.match(text):
+        why = "that is an address, and models are not downloaded"
+        return ModelNotFoundError(what, path=path, why=why, advice=_FETCH)
+    fault = _fault_of(path)
+    if fault:
+        return ModelNotFoundError(what, path=path, why=fault, advice=_fault_advice(fault))
     folder = path.parent
-    is_there = _exists(folder)
-    for name in difflib.get_close_matches(path.name, _names_in(folder) if is_there else (), n=2):
-        near.append(str(folder / name) if folder != Path() else name)
-    missing = "" if is_there else f"the folder {folder} does not exist"
+    missing = "" if _exists(folder) else f"the folder {_shown(folder)} does not exist"
+    if missing and _HUB_NAME.fullmatch(text):
+        why = f"{missing}; and if a name on a model hub is meant, models are not downloaded"
+        return ModelNotFoundError(what, path=path, why=why, advice=_FETCH)
+    near = _near(text, path, runtime)
     did_you_mean = f"Did you mean {' or '.join(near)}? " if near else ""
     return ModelNotFoundError(
-        f"there is no model {text!r}",
+        what,
         path=path,
         why=missing or "it is neither a file, nor a folder, nor a registered name",
         advice=f"{did_you_mean}`modelplug models list` shows the registered names; `demo` is always there.",
     )
 
 
+def _fault_of(path: Path) -> str:
+    """What is wrong with a path of which something is there; empty if nothing is."""
+    try:
+        path.stat()
+    except PermissionError:
+        folder = next((one for one in reversed(path.parents) if not os.access(one, os.X_OK)), path.parent)
+        return f"{_DENIED} {_shown(folder)}"
+    except (OSError, ValueError) as error:
+        reason = error
+    else:
+        return ""
+    try:
+        target = path.readlink()
+    except (OSError, ValueError):
+        # Not a link, so there is nothing.
+        return ""
+    if isinstance(reason, OSError) and reason.errno == errno.ELOOP:
+        return f"it is a link to {_shown(target)}, which leads back to the link"
+    return f"it is a link to {_shown(target)}, which does not exist"
+
+
+def _fault_advice(fault: str) -> str:
+    if fault.startswith(_DENIED):
+        return "Get the permission to search that folder, or have the model put elsewhere."
+    return "Make the link anew (`ln -sfn FILE LINK`), or give the path of the file itself."
+
+
+def _near(text: str, path: Path, runtime: Runtime) -> list[str]:
+    """Names of models that exist and look like what was typed."""
+    names = [DEMO, *(model.name for model in runtime.history.models())]
+    near = difflib.get_close_matches(text, names, n=2)
+    folder = path.parent
+    for name in difflib.get_close_matches(path.name, _names_in(folder), n=6):
+        # A suggestion is there to be typed, and must not be what has just failed.
+        if name != path.name and name.isprintable() and _exists(folder / name):
+            near.append(str(folder / name) if folder != Path() else name)
+    return near[:4]
+
+
+def _shown(path: Path) -> str:
+    text = str(path)
+    return text if text.isprintable() else repr(text)
+
+
 def _names_in(folder: Path) -> list[str]:
     try:
         return [entry.name for entry in folder.iterdir()]
-    except OSError:
+    except (OSError, ValueError):
         # One that can't be listed has nothing to suggest.
         return []
