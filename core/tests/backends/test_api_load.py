@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 import modelplug
@@ -16,6 +17,7 @@ from modelplug.backends.model import CancelToken, Effective, GenerateParams, Mes
 from modelplug.backends.types import Attempt, LoadPlan
 from modelplug.errors import (
     BackendError,
+    CapabilityError,
     ContextOverflowError,
     ModelNotFoundError,
     ModelplugError,
@@ -376,6 +378,102 @@ def test_text_that_is_no_text_is_made_whole(runtime: Runtime) -> None:
         assert model.detokenize(model.tokenize("a\ud83d\ude80\udc00b")) == "a🚀\ufffdb"
 
 
+def test_messages_may_be_mappings(runtime: Runtime) -> None:
+    """A conversation of mappings with role and content is the one of messages, and both may be mixed."""
+    told = [Message("system", "a"), Message("user", "b\udcff")]
+    with load(runtime) as model:
+        expected = [chunk.text for chunk in model.chat(told, FEW)]
+        written = [{"role": "system", "content": "a"}, {"role": "user", "content": "b\udcff"}]
+        assert [chunk.text for chunk in model.chat(written, FEW)] == expected
+        assert [chunk.text for chunk in model.chat((told[0], written[1]), FEW)] == expected
+
+
+def test_token_ids_may_come_in_any_iterable(runtime: Runtime) -> None:
+    """Lists, tuples and iterators of whole numbers are the same prompt."""
+    with load(runtime) as model:
+        tokens = model.tokenize("one two")
+        expected = model.complete(tokens, FEW)
+        assert model.complete(tuple(tokens), FEW) == expected
+        assert model.complete(iter(tokens), FEW) == expected
+
+
+WRONG_USES: dict[str, tuple[Any, str]] = {
+    "chat with text": (lambda model: model.chat("hi"), "a conversation can't be a str"),
+    "chat with one message": (lambda model: model.chat(Message("user", "x")), "can't be a Message"),
+    "chat with one mapping": (lambda model: model.chat({"role": "user"}), "can't be a dict"),
+    "chat with a number": (lambda model: model.chat(3), "a conversation can't be an int"),
+    "chat with nothing": (lambda model: model.chat([]), "the conversation is empty"),
+    "chat with texts": (lambda model: model.chat(["hi"]), "message 1 .*it is a str"),
+    "a robot": (
+        lambda model: model.chat([Message("user", "a"), {"role": "robot", "content": "x"}]),
+        "message 2 .*role must be 'system', 'user' or 'assistant', not 'robot'",
+    ),
+    "no content": (lambda model: model.chat([{"role": "user"}]), "message 1 .*it has role"),
+    "more keys": (
+        lambda model: model.chat([{"role": "user", "content": "x", "name": "n"}]),
+        "message 1 .*it has content, name, role",
+    ),
+    "parts": (
+        lambda model: model.chat([{"role": "user", "content": [{"type": "text"}]}]),
+        "message 1 .*content can't be a list: content must be text",
+    ),
+    "a number": (lambda model: model.generate(3), "a prompt can't be an int"),
+    "no prompt": (lambda model: model.generate(None), "a prompt can't be None"),
+    "bytes": (lambda model: model.generate(b"abc"), "a prompt can't be a bytes"),
+    "words": (lambda model: model.generate(["a", "b"]), "something else than whole numbers"),
+    "options": (lambda model: model.generate("x", {"max_tokens": 3}), "parameters can't be a dict"),
+    "chat options": (
+        lambda model: model.chat([Message("user", "x")], {"max_tokens": 3}),
+        "parameters can't be a dict",
+    ),
+    "tokenize": (lambda model: model.tokenize(3), "text can't be an int"),
+    "embed": (lambda model: model.embed("text"), "texts can't be a str"),
+    "embed a number": (lambda model: model.embed([3]), "text can't be an int"),
+}
+
+
+def test_wrong_kinds_are_answered_in_a_sentence(runtime: Runtime) -> None:
+    """What is no prompt, conversation or parameters is a usage error with advice, and harms nothing."""
+    with load(runtime) as model:
+        for name, (use, words) in WRONG_USES.items():
+            with pytest.raises(UsageError, match=words) as caught:
+                use(model)
+            assert caught.value.why, name
+            assert caught.value.advice, name
+        assert model.complete("one two", FEW) == "one two one "
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"timeout": "x"}, "the timeout 'x' is not a number of seconds above 0"),
+        ({"timeout": -1}, "the timeout -1 is not a number"),
+        ({"timeout": float("nan")}, "the timeout nan is not a number"),
+        ({"timeout": True}, "the timeout True is not a number"),
+        ({"params": {"max_tokens": 3}}, "parameters can't be a dict"),
+        ({"model": 3}, "a model can't be 3"),
+        ({"model": b"demo"}, "a model can't be b'demo'"),
+    ],
+    ids=repr,
+)
+def test_wrong_kinds_given_to_load(runtime: Runtime, given: dict[str, Any], words: str) -> None:
+    """Loading starts nothing for a call that can't be meant, and says what can."""
+    arguments: dict[str, Any] = {"model": "demo", "runtime": runtime, **given}
+    with pytest.raises(UsageError, match=words) as caught:
+        modelplug.load(**arguments)
+    assert caught.value.why
+    assert caught.value.advice
+
+
+def test_a_model_without_a_template_is_for_run(runtime: Runtime) -> None:
+    """Where no chat template is applied, the advice is what works: continuing a prompt."""
+    with load(runtime) as model:
+        model.capabilities = attrs.evolve(model.capabilities, chat=False)
+        with pytest.raises(CapabilityError, match="no chat template") as caught:
+            model.chat([Message("user", "x")])
+    assert "modelplug run" in caught.value.advice
+
+
 def test_a_closed_model_says_so(runtime: Runtime) -> None:
     """Every method of a closed model raises the same clear error; closing again is harmless."""
     model = load(runtime)
@@ -388,8 +486,9 @@ def test_a_closed_model_says_so(runtime: Runtime) -> None:
         lambda: model.embed(["x"]),
         lambda: model.stats,
     ):
-        with pytest.raises(BackendError, match="the model has been closed"):
+        with pytest.raises(BackendError, match="the model has been closed") as caught:
             use()
+        assert caught.value.why
 
 
 def test_a_model_serves_several_threads(runtime: Runtime) -> None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from modelplug.backends.arguments import AnyMessage, checked_params
 from modelplug.backends.cooldown import Cooldown
 from modelplug.backends.load import COOLDOWN_FILE, Loading, LoadOptions, load_first
 from modelplug.backends.loaded import LoadedModel
-from modelplug.backends.model import CancelToken, Chunk, GenerateParams, Message
+from modelplug.backends.model import CancelToken, Chunk, GenerateParams
 from modelplug.backends.types import Attempt, Deadlines, LoadPlan, LoadResult
 from modelplug.backends.wishes import Wishes
 from modelplug.errors import BackendError, ModelplugError, UsageError
@@ -186,12 +187,19 @@ def _load(
     from modelplug.backends.inspection import inspected
     from modelplug.backends.select import BackendSelector
 
+    given: object = model
+    if not isinstance(given, (str, os.PathLike)):
+        raise UsageError(
+            f"a model can't be {given!r}",
+            why="it is named by a path or a name, which are text",
+            advice='For example: modelplug.load("demo").',
+        )
     if runtime is None:
         from modelplug.runtime import Runtime as NewRuntime
 
         runtime = NewRuntime()
     load_options = _options(options, backend, runtime)
-    defaults = params or default_params(runtime)
+    defaults = checked_params(params) or default_params(runtime)
     wishes = Wishes.of(settings=settings, backend=backend, force=force, embeddings=load_options.embeddings)
     info = inspected(os.fspath(model), runtime)
     recommendation = BackendSelector(runtime).select(info, wishes)
@@ -225,9 +233,12 @@ def _options(given: dict[str, Any], backend: str | None, runtime: Runtime) -> Lo
             advice=f"Use one of {', '.join(ISOLATIONS)}.",
         )
     timeout = given["timeout"]
-    if timeout is not None and not timeout > 0:
+    is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+    if timeout is not None and not (is_number and timeout > 0):
         raise UsageError(
-            f"the timeout {timeout!r} is not a number of seconds above 0", advice="Leave it out."
+            f"the timeout {timeout!r} is not a number of seconds above 0",
+            why="loading and the first token each get that many seconds",
+            advice="Give a number such as timeout=60, or leave it out for the deadlines of the settings.",
         )
     deadlines = given["deadlines"] or Deadlines(**attrs.asdict(settings.deadlines))
     if timeout is not None:
@@ -373,7 +384,7 @@ class GGUFModel:
         """Stream a continuation of `prompt`."""
         return self._loaded().generate(prompt, params)
 
-    def chat(self, messages: Sequence[Message], params: GenerateParams | None = None) -> Iterator[Chunk]:
+    def chat(self, messages: Sequence[AnyMessage], params: GenerateParams | None = None) -> Iterator[Chunk]:
         """Stream the assistant's next turn."""
         return self._loaded().chat(messages, params)
 
@@ -396,6 +407,7 @@ class GGUFModel:
                 backend="",
                 phase="generate",
                 cause="closed",
+                why="load was not called, has failed, or the model was closed since",
                 advice="Call load(path) first, and look at the .success of what it returns.",
             )
         return self.model

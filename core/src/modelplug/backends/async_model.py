@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
+from modelplug.backends.arguments import AnyMessage
 from modelplug.backends.loaded import LoadedModel
-from modelplug.backends.model import CancelToken, Chunk, GenerateParams, Message, ModelStats
+from modelplug.backends.model import CancelToken, Chunk, GenerateParams, ModelStats
 
 __all__ = ["AsyncModel"]
 
@@ -37,7 +38,7 @@ class AsyncModel:
             yield chunk
 
     async def chat(
-        self, messages: Sequence[Message], params: GenerateParams | None = None
+        self, messages: Sequence[AnyMessage], params: GenerateParams | None = None
     ) -> AsyncIterator[Chunk]:
         """Stream the assistant's next turn; leaving the loop or cancelling the task stops the engine."""
         async for chunk in self._stream(lambda cancel: self.model.chat(messages, params, cancel=cancel)):

@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from modelplug.backends.arguments import (
+    AnyMessage,
+    checked_params,
+    checked_text,
+    conversation,
+    prompt_of,
+    well_formed,
+)
 from modelplug.backends.model import (
     NEUTRAL_VALUES,
     CancelToken,
     Chunk,
     GenerateParams,
-    Message,
     Model,
     ModelStats,
 )
@@ -23,6 +30,7 @@ from modelplug.errors import (
     BackendError,
     CapabilityError,
     ModelplugError,
+    UsageError,
     WorkerCrashedError,
     WorkerTimeoutError,
 )
@@ -73,7 +81,8 @@ class LoadedModel(Model):
                 backend=self.effective.backend,
                 phase="generate",
                 cause="closed",
-                advice="Load it again.",
+                why="a model that has been closed holds no engine any more",
+                advice="Load it again, and use it within its `with` block.",
             )
         return inner
 
@@ -91,23 +100,30 @@ class LoadedModel(Model):
     ) -> Iterator[Chunk]:
         """Stream a continuation of `prompt`; checks the parameters before anything is sent."""
         engine = self.engine
+        prompt = prompt_of(prompt)
         params, warnings = self._prepare(params)
-        prompt = well_formed(prompt) if isinstance(prompt, str) else prompt
         return self._measured(engine.generate(prompt, params, cancel=cancel), warnings)
 
     def chat(
         self,
-        messages: Sequence[Message],
+        messages: Sequence[AnyMessage],
         params: GenerateParams | None = None,
         *,
         cancel: CancelToken | None = None,
     ) -> Iterator[Chunk]:
-        """Stream the assistant's next turn; checks the parameters before anything is sent."""
+        """Stream the assistant's next turn; checks the parameters before anything is sent.
+
+        A message may also be a mapping with `role` and `content`.
+        """
         engine = self.engine
-        self._need("chat", "the model has no chat template that this engine applies")
+        turns = conversation(messages)
+        self._need(
+            "chat",
+            "the model has no chat template that this engine applies",
+            "Use `modelplug run` (`generate` in Python), or a model with a chat template.",
+        )
         params, warnings = self._prepare(params)
-        messages = [Message(message.role, well_formed(message.content)) for message in messages]
-        return self._measured(engine.chat(messages, params, cancel=cancel), warnings)
+        return self._measured(engine.chat(turns, params, cancel=cancel), warnings)
 
     def complete(
         self,
@@ -121,7 +137,7 @@ class LoadedModel(Model):
 
     def tokenize(self, text: str, *, add_special: bool = True) -> list[int]:
         """The token ids of `text`."""
-        return self.engine.tokenize(well_formed(text), add_special=add_special)
+        return self.engine.tokenize(well_formed(checked_text(text, "text")), add_special=add_special)
 
     def detokenize(self, tokens: Sequence[int]) -> str:
         """The text of token ids."""
@@ -130,10 +146,20 @@ class LoadedModel(Model):
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """One vector per text."""
         engine = self.engine
+        if isinstance(texts, str):
+            # A string is a sequence of strings too, and would give a vector for each character.
+            raise UsageError(
+                "texts can't be a str",
+                why="each text of a list gets a vector",
+                advice="Give a list: model.embed([text]).",
+            )
+        checked = [well_formed(checked_text(text, "text")) for text in texts]
         self._need(
-            "embeddings", "the engine has none for this model, or it was loaded without embeddings=True"
+            "embeddings",
+            "the engine has none for this model, or it was loaded without embeddings=True",
+            "`modelplug backends` lists what each engine can do; choose another with --backend.",
         )
-        return engine.embed([well_formed(text) for text in texts])
+        return engine.embed(checked)
 
     @property
     def stats(self) -> ModelStats:
@@ -153,7 +179,7 @@ class LoadedModel(Model):
         return self
 
     def _prepare(self, params: GenerateParams | None) -> tuple[GenerateParams, tuple[str, ...]]:
-        params = params or self._defaults
+        params = checked_params(params) or self._defaults
         warnings = check_demands(params, self.capabilities, self.effective.backend)
         if warnings:
             honoured = honoured_parameters(self.capabilities)
@@ -163,7 +189,7 @@ class LoadedModel(Model):
             params = attrs.evolve(params, **dropped)  # type: ignore[arg-type]
         return params, warnings
 
-    def _need(self, capability: str, why: str) -> None:
+    def _need(self, capability: str, why: str, advice: str) -> None:
         if not getattr(self.capabilities, capability):
             raise CapabilityError(
                 f"{self.effective.backend} can't do this with this model: {capability}",
@@ -171,7 +197,7 @@ class LoadedModel(Model):
                 backend=self.effective.backend,
                 phase="embed" if capability == "embeddings" else "generate",
                 why=why,
-                advice="`modelplug backends` lists what each engine can do; choose another with --backend.",
+                advice=advice,
             )
 
     def _measured(self, chunks: Iterator[Chunk], warnings: tuple[str, ...]) -> Iterator[Chunk]:
@@ -199,14 +225,3 @@ class LoadedModel(Model):
             if self._log is not None and isinstance(error, (WorkerCrashedError, WorkerTimeoutError)):
                 self._log.failed(error)
             raise
-
-
-def well_formed(text: str) -> str:
-    """The text with U+FFFD for every half of a surrogate pair, which no encoding and few engines take."""
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
