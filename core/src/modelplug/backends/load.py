@@ -118,6 +118,7 @@ def load_first(
                 engine=engine, plan=plan, attempts=tuple(attempts), seconds=time.perf_counter() - began
             )
         assert attempt.error is not None
+        _log_failure(info, plan, attempt.error, runtime)
         if options.cancel is not None and options.cancel.cancelled:
             stopped = "loading was cancelled"
             break
@@ -128,6 +129,19 @@ def load_first(
         attempts=tuple(attempts),
         seconds=time.perf_counter() - began,
         stopped=stopped,
+    )
+
+
+def _log_failure(info: ModelInfo, plan: LoadPlan, error: ModelplugError, runtime: Runtime) -> None:
+    """Write the failure to the log file, where it is still found when the terminal has scrolled on."""
+    from modelplug.logs import get_logger
+
+    get_logger("load", paths=runtime.paths, quiet=True).warning(
+        "an engine could not load a model",
+        model=info.path.name,
+        fingerprint=info.fingerprint,
+        plan={"backend": plan.backend, "device": plan.device, "gpu_layers": plan.gpu_layers},
+        **error.to_dict(),
     )
 
 
