@@ -126,7 +126,7 @@ def test_a_seed_makes_sampling_repeatable(shared_model: Model) -> None:
         return run(shared_model, "ROMEO:", GenerateParams(max_tokens=20, temperature=1.2, seed=seed))[0]
 
     assert text(7) == text(7)
-    assert text(2**80) == text(2**80)
+    assert text(2**32 - 1) == text(2**32 - 1)
     assert len({text(seed) for seed in range(5)}) > 1
     assert len({text(None) for _ in range(5)}) > 1
 
@@ -176,9 +176,9 @@ def test_tokenising_goes_both_ways(
 @pytest.mark.parametrize("token", [-1, 1024, 2**40, "a"])
 def test_tokens_beyond_the_vocabulary_are_refused(shared_model: Model, token: int) -> None:
     """A GPU would fail for good on them."""
-    with pytest.raises(BackendError, match="not a token"):
+    with pytest.raises(BackendError, match="there is no token"):
         shared_model.generate([1, token])
-    with pytest.raises(BackendError, match="not a token"):
+    with pytest.raises(BackendError, match="there is no token"):
         shared_model.detokenize([token])
 
 

@@ -7,8 +7,6 @@ import random
 import threading
 from typing import TYPE_CHECKING
 
-import attrs
-
 from modelplug.backends.model import (
     CancelToken,
     Capabilities,
@@ -19,8 +17,9 @@ from modelplug.backends.model import (
     Model,
     ModelStats,
 )
+from modelplug.backends.requests import check_tokens, with_request
 from modelplug.backends.streaming import Utf8Decoder, check_demands, fit_prompt
-from modelplug.errors import BackendError, CapabilityError
+from modelplug.errors import CapabilityError
 from modelplug_ctransformers.engine import NAME, Engine, cpu_flags, library_for
 from modelplug_ctransformers.limits import check_model
 from modelplug_ctransformers.settings import MAX_BATCH, CtransformersSettings
@@ -104,7 +103,7 @@ class CtransformersModel(Model):
     def detokenize(self, tokens: Sequence[int]) -> str:
         """Give the text of tokens; start and end tokens are left out."""
         self._check_open("tokenize")
-        self._check_tokens(tokens, "tokenize")
+        check_tokens(tokens, self._engine.vocabulary_size, NAME, "tokenize")
         decoder = Utf8Decoder()
         text = "".join(decoder.feed(self._engine.piece(token)) for token in tokens) + decoder.flush()
         # The tokenizer puts a space before the text, which is not part of it.
@@ -122,7 +121,7 @@ class CtransformersModel(Model):
         self._check_open("generate")
         refused = check_demands(params, self.capabilities, NAME)
         tokens = self.tokenize(prompt) if isinstance(prompt, str) else list(prompt)
-        self._check_tokens(tokens, "generate")
+        check_tokens(tokens, self._engine.vocabulary_size, NAME, "generate")
         start = 1 if isinstance(prompt, str) and self._add_start else 0
         fitted, cut = fit_prompt(tokens, self.effective.context_size, params, NAME, start_tokens=start)
         stream = Stream(
@@ -142,11 +141,10 @@ class CtransformersModel(Model):
             yield from stream.chunks()
         finally:
             with self._stats_lock:
-                self._stats = attrs.evolve(
+                self._stats = with_request(
                     self._stats,
-                    requests=self._stats.requests + 1,
-                    prompt_tokens=self._stats.prompt_tokens + stream.prompt_tokens,
-                    completion_tokens=self._stats.completion_tokens + stream.completion_tokens,
+                    prompt_tokens=stream.prompt_tokens,
+                    completion_tokens=stream.completion_tokens,
                 )
 
     def chat(
@@ -206,19 +204,6 @@ class CtransformersModel(Model):
 
     def _check_open(self, phase: str) -> None:
         self._engine.check_open(phase)
-
-    def _check_tokens(self, tokens: Sequence[int], phase: str) -> None:
-        """Refuse token ids beyond the vocabulary: the engine would read memory that is not its own."""
-        for token in tokens:
-            if isinstance(token, bool) or not 0 <= token < self._engine.vocabulary_size:
-                raise BackendError(
-                    f"{token!r} is not a token of this model",
-                    backend=NAME,
-                    phase=phase,
-                    cause="bad-token",
-                    why=f"its vocabulary has the tokens 0 to {self._engine.vocabulary_size - 1}",
-                    advice="Give text, or the token ids that `tokenize` returned.",
-                )
 
 
 def _engine_layers(request: LoadRequest) -> int:

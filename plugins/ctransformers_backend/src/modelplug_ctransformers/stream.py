@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import heapq
-import time
 from typing import TYPE_CHECKING
 
-from modelplug.backends.model import CancelToken, Chunk, GenerateParams, GenerationStats
+from modelplug.backends.model import CancelToken, Chunk, GenerateParams
+from modelplug.backends.requests import RequestClock
 from modelplug.backends.streaming import REPEAT_WINDOW, ChunkBuilder, Utf8Decoder, room_for_output
 
 if TYPE_CHECKING:
@@ -65,35 +65,27 @@ class Stream:
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield the chunks; closing the iterator ends the request."""
-        started = time.perf_counter()
+        clock = RequestClock()
         try:
             with self._turns.step(self):
                 self._engine.check_open("generate")
                 self._cached = self._engine.reuse(self._tokens)
                 ready = self._evaluate(self._tokens[self._cached :])
-            prompt_done = time.perf_counter()
-            first_token: float | None = None
+            clock.prompt_done()
             reason = "cancelled" if not ready else ""
             while not reason:
                 reason, chunk = self._next_token()
-                if first_token is None and self.completion_tokens:
-                    first_token = time.perf_counter() - started
+                if self.completion_tokens:
+                    clock.token_drawn()
                 if chunk is not None:
                     yield chunk
-            now = time.perf_counter()
-            yield self._builder.finish(
-                reason,
-                GenerationStats(
-                    prompt_tokens=self.prompt_tokens,
-                    completion_tokens=self.completion_tokens,
-                    prompt_seconds=prompt_done - started,
-                    generate_seconds=now - prompt_done,
-                    first_token_seconds=first_token,
-                    total_seconds=now - started,
-                    cached_tokens=self._cached,
-                    warnings=self._warnings,
-                ),
+            stats = clock.stats(
+                prompt_tokens=self.prompt_tokens,
+                completion_tokens=self.completion_tokens,
+                cached_tokens=self._cached,
+                warnings=self._warnings,
             )
+            yield self._builder.finish(reason, stats)
         finally:
             self._turns.finish(self)
 

@@ -18,6 +18,7 @@ from modelplug.backends.model import (
     Model,
     ModelStats,
 )
+from modelplug.backends.requests import check_tokens, with_request
 from modelplug.backends.streaming import check_demands, fit_prompt, room_for_output
 from modelplug.errors import BackendError, CapabilityError, ContextOverflowError
 from modelplug_llamafile.failures import closed, refused, request_failed
@@ -84,7 +85,8 @@ class LlamafileModel(Model):
         warnings = check_demands(self._server.dialect.asked(params), self.capabilities, NAME)
         context = self.effective.context_size
         if self._server.dialect.token_prompts:
-            tokens = self.tokenize(prompt) if isinstance(prompt, str) else self._known(prompt, "generate")
+            tokens = self.tokenize(prompt) if isinstance(prompt, str) else list(prompt)
+            check_tokens(tokens, self.info.vocabulary_size, NAME, "generate")
             starts = int(self._start is not None and tokens[:1] == [self._start])
             fitted, more = fit_prompt(tokens, context, params, NAME, start_tokens=starts)
             count, sent = len(fitted), fitted
@@ -204,11 +206,10 @@ class LlamafileModel(Model):
     def _count(self, chunk: Chunk) -> None:
         assert chunk.stats is not None
         with self._lock:
-            self._tally = attrs.evolve(
+            self._tally = with_request(
                 self._tally,
-                requests=self._tally.requests + 1,
-                prompt_tokens=self._tally.prompt_tokens + chunk.stats.prompt_tokens,
-                completion_tokens=self._tally.completion_tokens + chunk.stats.completion_tokens,
+                prompt_tokens=chunk.stats.prompt_tokens,
+                completion_tokens=chunk.stats.completion_tokens,
             )
 
     # Tokens and vectors -----------------------------------------------------------------------------
@@ -229,28 +230,14 @@ class LlamafileModel(Model):
         self._need_tokens()
         if self._control is None:
             self._control = control_tokens(self.info)
-        plain = [token for token in self._known(tokens, "tokenize") if token not in self._control]
+        check_tokens(tokens, self.info.vocabulary_size, NAME, "tokenize")
+        plain = [token for token in tokens if token not in self._control]
         if not plain:
             return ""
         text = str(self._ask("/detokenize", {"tokens": plain}, "tokenize")["content"])
         # SentencePiece vocabularies put a space before the first word of a text.
         began = self._start is not None and list(tokens[:1]) == [self._start]
         return text[1:] if began and self.info.tokenizer == "llama" and text.startswith(" ") else text
-
-    def _known(self, tokens: Sequence[int], phase: str) -> list[int]:
-        """The tokens, all of which exist: a server may crash on others, or make something up."""
-        size = self.info.vocabulary_size
-        wrong = next((token for token in tokens if token < 0 or (size is not None and token >= size)), None)
-        if wrong is not None:
-            raise BackendError(
-                f"there is no token {wrong}",
-                backend=NAME,
-                phase=phase,
-                cause="unknown-token",
-                why=f"the vocabulary has {size} tokens, numbered from 0" if size else "ids begin at 0",
-                advice="Use token ids that `tokenize` of this model gives.",
-            )
-        return list(tokens)
 
     def _need_tokens(self) -> None:
         if not self.capabilities.tokenize:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -18,6 +18,7 @@ from modelplug.backends.model import (
     Model,
     ModelStats,
 )
+from modelplug.backends.requests import check_tokens, with_request
 from modelplug.backends.streaming import check_demands, fit_prompt
 from modelplug.errors import BackendError, CapabilityError
 from modelplug_transformers.context import Context
@@ -185,11 +186,10 @@ class TransformersModel(Model):
             with self._state_lock:
                 # After a failure nobody knows what the engine's state holds.
                 self._idle = context if intact and self._loaded is not None else None
-                self._stats = attrs.evolve(
+                self._stats = with_request(
                     self._stats,
-                    requests=self._stats.requests + 1,
-                    prompt_tokens=self._stats.prompt_tokens + stream.prompt_tokens,
-                    completion_tokens=self._stats.completion_tokens + stream.completion_tokens,
+                    prompt_tokens=stream.prompt_tokens,
+                    completion_tokens=stream.completion_tokens,
                 )
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
@@ -239,16 +239,7 @@ class TransformersModel(Model):
             )
         return loaded
 
-    def _check_tokens(self, tokens: Sequence[Any], phase: str) -> None:
+    def _check_tokens(self, tokens: Sequence[int], phase: str) -> None:
         """Refuse token ids beyond the vocabulary, on which a GPU would fail for good."""
         size = int(self._open(phase).model.get_input_embeddings().weight.shape[0])
-        for token in tokens:
-            if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < size:
-                raise BackendError(
-                    f"{token!r} is not a token of this model",
-                    backend=NAME,
-                    phase=phase,
-                    cause="bad-token",
-                    why=f"its vocabulary has the tokens 0 to {size - 1}",
-                    advice="Give text, or the token ids that `tokenize` returned.",
-                )
+        check_tokens(tokens, size, NAME, phase)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
-from modelplug.backends.model import CancelToken, Chunk, GenerateParams, GenerationStats
+from modelplug.backends.model import CancelToken, Chunk, GenerateParams
+from modelplug.backends.requests import RequestClock
 from modelplug.backends.streaming import REPEAT_WINDOW, ChunkBuilder, room_for_output
 from modelplug_transformers.limits import not_finite
 from modelplug_transformers.loading import translated_errors
@@ -74,36 +74,28 @@ class Stream:
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield the chunks; closing the iterator ends the request."""
-        started = time.perf_counter()
-        first_token: float | None = None
+        clock = RequestClock()
         with translated_errors("first-token", "transformers failed on the prompt"):
             logits = self._evaluate_prompt()
-        prompt_done = time.perf_counter()
+        clock.prompt_done()
         reason = "cancelled" if logits is None else ""
         while not reason:
             with translated_errors("generate", "transformers failed while generating"):
                 reason, chunk = self._next_token(logits)
-            if first_token is None and self.completion_tokens:
-                first_token = time.perf_counter() - started
+            if self.completion_tokens:
+                clock.token_drawn()
             if chunk is not None:
                 yield chunk
             if not reason:
                 with translated_errors("generate", "transformers failed while generating"):
                     logits = self._evaluate(self._tokens[-1:])
-        now = time.perf_counter()
-        yield self._builder.finish(
-            reason,
-            GenerationStats(
-                prompt_tokens=self.prompt_tokens,
-                completion_tokens=self.completion_tokens,
-                prompt_seconds=prompt_done - started,
-                generate_seconds=now - prompt_done,
-                first_token_seconds=first_token,
-                total_seconds=now - started,
-                cached_tokens=self._cached,
-                warnings=self._warnings,
-            ),
+        stats = clock.stats(
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            cached_tokens=self._cached,
+            warnings=self._warnings,
         )
+        yield self._builder.finish(reason, stats)
 
     def _evaluate(self, tokens: Sequence[int]) -> Any:
         with self._step_lock:
