@@ -220,7 +220,7 @@ def _load(request: LoadRequest, settings: TransformersSettings) -> Loaded:
                 place,
                 **common,
                 **placement,
-                **_precision(torch, transformers, request, settings),
+                **_precision(torch, request, settings),
                 weights_only=True,
                 output_loading_info=True,
             )
@@ -281,11 +281,7 @@ def _placement(
     return {"device_map": wanted if wanted is not None else {"": device}}, ()
 
 
-def _precision(
-    torch: Any, transformers: Any, request: LoadRequest, settings: TransformersSettings
-) -> dict[str, Any]:
-    from packaging.version import Version
-
+def _precision(torch: Any, request: LoadRequest, settings: TransformersSettings) -> dict[str, Any]:
     name = settings.precision
     if name is None and request.device == "cpu":
         name = "float32"
@@ -295,10 +291,7 @@ def _precision(
         # Unpacked GGUF weights have no type of their own; 16 bits hold all that was in them.
         bfloat16 = request.device.startswith(("cuda", "rocm")) and torch.cuda.is_bf16_supported()
         name = "bfloat16" if bfloat16 or request.device == "cpu" else "float16"
-    value = "auto" if name == "auto" else getattr(torch, name)
-    # The old name warns in newer versions, and the new one is unknown to older ones.
-    argument = "dtype" if Version(transformers.__version__) >= Version("4.56") else "torch_dtype"
-    return {argument: value}
+    return {"dtype": "auto" if name == "auto" else getattr(torch, name)}
 
 
 def _check_complete(info: ModelInfo, report: dict[str, Any], model: Any) -> None:
