@@ -16,7 +16,6 @@ U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 = range(13)
 SCALARS = dict(zip((*range(8), 10, 11, 12), "BbHhIif?Qqd", strict=True))
 
 Entry = tuple[str, int, Any]
-TensorRow = tuple[str, tuple[int, ...], int, int]
 
 
 class GgufWriter:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["Tree", "run_child", "start_child", "wait_until"]
 
@@ -116,11 +116,6 @@ def answer(value: Mapping[str, Any]) -> None:
     """Print what a child process has to say; called in the child."""
     sys.stdout.write(f"\n{MARK}{json.dumps(value)}\n")
     sys.stdout.flush()
-
-
-def descriptions(processes: Iterable[psutil.Process]) -> str:
-    """Processes in words."""
-    return ", ".join(_describe(process) for process in processes)
 
 
 def _runs(process: psutil.Process) -> bool:
