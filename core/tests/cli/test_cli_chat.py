@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -65,6 +66,29 @@ def test_commands(misbehaving: Any) -> None:
     assert "brief." in answers[2]
     for words in ("forgotten", "system message set", "system message removed", "no command /nonsense"):
         assert words in done.stderr
+
+
+def test_the_help_has_its_explanations_in_one_column(misbehaving: Any) -> None:
+    """Each line of `/help` explains from the same column on."""
+    lines = [line for line in chat(*ECHO, stdin="/help\n").stderr.splitlines() if line.startswith("  /")]
+    assert len(lines) == 4
+    assert {re.match(r"  /[a-z]+( TEXT)? +", line).end() for line in lines} == {17}  # type: ignore[union-attr]
+
+
+def test_without_a_model_the_one_of_the_settings_is_used(
+    misbehaving: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`modelplug chat` talks with `model_path`; if there is none either, it says how to name one."""
+    arguments = [sys.executable, "-m", "modelplug", "chat", *ECHO]
+    options: Any = {"input": "hello\n", "capture_output": True, "text": True, "timeout": 100, "check": False}
+    done = subprocess.run(arguments, **options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "error: no model is named" in done.stderr
+    assert "modelplug config set model_path PATH" in done.stderr
+    monkeypatch.setenv("MODELPLUG_MODEL", "demo")
+    done = subprocess.run(arguments, **options)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert turns(done.stdout)[0][0] == "user=hello"
 
 
 def test_a_system_message_from_the_command_line(misbehaving: Any) -> None:

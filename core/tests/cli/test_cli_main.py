@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import Any
 
+import click
 import pytest
 
 import modelplug
@@ -49,6 +51,76 @@ def test_a_mistyped_verb_is_answered_with_the_nearest() -> None:
     done = run("isnpect", "x")
     assert done.returncode == 2
     assert "Did you mean 'inspect'?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what", "why", "advice"),
+    [
+        (
+            ("run",),
+            "missing argument 'MODEL'",
+            "the usage is modelplug run [OPTIONS]",
+            "`modelplug run --help`",
+        ),
+        (
+            ("run", "a", "b", "c"),
+            "got unexpected extra argument (c)",
+            "the usage is modelplug run",
+            "--help`",
+        ),
+        (("run", "a", "b", "--backend"), "option '--backend' requires", "", "`modelplug run --help`"),
+        (
+            ("run", "a", "b", "--top-p", "2"),
+            "invalid value for '--top-p'",
+            "2.0 is not in the range",
+            "--help`",
+        ),
+        (("run", "a", "b", "--max-tokns", "3"), "no such option", "", "--max-tokens"),
+        (("run", "-dash.gguf", "hi"), "no such option", "", "write ./-dash.gguf."),
+        (("run", "--dash.gguf", "hi"), "no such option", "", "write ./--dash.gguf."),
+        (("run", "a", "- a list"), "no such option", "", "write `modelplug run -- MODEL PROMPT`."),
+        (("isnpect", "x"), "no such command 'isnpect'", "", "Did you mean 'inspect'? `modelplug --help`"),
+        (("config", "gett"), "no such command 'gett'", "", "`modelplug config --help` shows the verbs."),
+        (("--nope",), "no such option", "", "`modelplug --help`"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_mistakes_on_the_command_line_look_like_every_error(
+    capfd: pytest.CaptureFixture[str], arguments: tuple[str, ...], what: str, why: str, advice: str
+) -> None:
+    """They end with 2, begin in lower case, say why where there is more to say, and what to type."""
+    status = _run(list(arguments))
+    shown = capfd.readouterr()
+    lines = shown.err.splitlines()
+    assert (status, shown.out) == (2, "")
+    assert lines[0].startswith(f"error: {what}")
+    assert [line.startswith(f"  why: {why}") for line in lines[1:-1]] == ([True] if why else [])
+    assert lines[-1].startswith("  try: ")
+    assert advice in lines[-1]
+
+
+def test_mistakes_on_the_command_line_are_json_where_that_is_asked_for(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """With `--json` a usage error is an object on standard output, as every other error is."""
+    assert _run(["run", "demo", "x", "--json", "--seed", "-1"]) == 2
+    error = json.loads(capfd.readouterr().out)
+    assert (error["error"], error["exit_code"]) == ("UsageError", 2)
+    assert error["what"] == "invalid value for '--seed'"
+    assert "0<=x<=4294967295" in error["why"]
+
+
+def test_other_refusals_of_the_command_line_library_look_like_every_error(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A failure that a plugin's command reports in the library's own way is told like the rest."""
+
+    def verb(**_: Any) -> None:
+        raise click.ClickException("it went wrong")
+
+    monkeypatch.setattr(sys.modules["modelplug.cli.main"].program, "main", verb)
+    assert _run(["somebodys"]) == 1
+    assert capfd.readouterr().err == "error: it went wrong\n"
 
 
 def test_help_and_version_import_no_engine_and_no_verb() -> None:

@@ -257,7 +257,7 @@ def test_a_prompt_longer_than_the_context() -> None:
     assert "context" in done.stderr.partition("try:")[2]
     done = modelplug(*arguments, "--overflow", "truncate", stdin=prompt)
     assert done.returncode == 0
-    assert "warning: The prompt has" in done.stderr
+    assert "warning: the prompt has" in done.stderr
     done = modelplug(*arguments, "--overflow", "truncate", "--json", stdin=prompt)
     assert "were dropped" in lines_of(done.stdout)[-1]["stats"]["warnings"][0]
 
@@ -291,7 +291,7 @@ def test_a_fallback_is_announced(first_fails: None) -> None:
     done = modelplug(*arguments)
     assert (done.returncode, done.stdout) == (0, "a a \n")
     assert "warning: misbehaving on the CPU was tried first and failed" in done.stderr
-    assert "The model runs on sound on the CPU instead." in done.stderr
+    assert "warning: the model runs on sound on the CPU instead." in done.stderr
     last = lines_of(modelplug(*arguments, "--json").stdout)[-1]
     assert [attempt["success"] for attempt in last["load"]["attempts"]] == [False, True]
     assert len(last["load"]["effective"]["notes"]) == 2

@@ -20,6 +20,7 @@ from modelplug.errors import (
     EXIT_INTERRUPTED,
     ContextOverflowError,
     ModelplugError,
+    UsageError,
     WorkerCrashedError,
     WorkerTimeoutError,
 )
@@ -32,14 +33,14 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 HELP = """\
-  /clear   forget the conversation
+  /clear         forget the conversation
   /system TEXT   set the system message (and forget the conversation)
-  /help    show this
-  /exit    leave (so does the end of input)"""
+  /help          show this
+  /exit          leave (so does the end of input)"""
 
 
 @click.command("chat")
-@click.argument("model")
+@click.argument("model", required=False)
 @generation_options
 @load_options
 @click.option("--system", metavar="TEXT", help="A system message to begin with.")
@@ -47,16 +48,30 @@ HELP = """\
     "--json", "as_json", is_flag=True, help="One JSON object per chunk, and one per turn with statistics."
 )
 @click.pass_obj
-def command(app: App, /, model: str, *, system: str | None, as_json: bool, **options: Any) -> int:
+def command(app: App, /, model: str | None, *, system: str | None, as_json: bool, **options: Any) -> int:
     """Keep a conversation with MODEL, in the model's own chat format.
+
+    Without MODEL it is the one of the setting `model_path`.
 
     Each line you type is one message. With input from a file or pipe, each line of it is.
     """
     params = params_of(app, options)
-    with load_for(app, model, options) as loaded:
+    with load_for(app, model or _usual_model(app), options) as loaded:
         show_outcome(app, loaded, as_json=as_json)
         conversation = Conversation(app, loaded, params, system=system, as_json=as_json)
         return conversation.run()
+
+
+def _usual_model(app: App) -> str:
+    model = app.runtime.config.settings.model_path
+    if not model:
+        raise UsageError(
+            "no model is named",
+            why="the command names none, and neither does the setting model_path",
+            advice="Type `modelplug chat demo`, or set a model for always: "
+            "`modelplug config set model_path PATH`.",
+        )
+    return model
 
 
 class Conversation:
@@ -168,5 +183,5 @@ class Conversation:
             # The message is too long by itself; forgetting everything else has not helped.
             self._messages = before
             raise
-        self._app.warn("The conversation no longer fits into the context: its oldest turn was dropped.")
+        self._app.warn("the conversation no longer fits into the context: its oldest turn was dropped.")
         return status

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["App"]
 
+_OPENINGS = frozenset({"A", "An", "It", "Its", "No", "Some", "The", "There", "This"})
 _STACKS = ("Fatal Python error", "Traceback (most recent call last)")
 
 
@@ -58,17 +58,11 @@ class App:
 
     def warn(self, text: str) -> None:
         """Warn the user, on standard error."""
+        # Warnings in records are whole sentences; what follows a colon begins like any other word.
+        first, space, rest = text.partition(" ")
+        if first in _OPENINGS:
+            text = first.lower() + space + rest
         click.echo(click.style("warning: ", fg="yellow") + text, err=True)
-
-    def table(
-        self, columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None
-    ) -> None:
-        """Print a table: drawn on a terminal, plain aligned columns otherwise."""
-        cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
-        if sys.stdout.isatty():
-            _rich_table(columns, cells, title)
-        else:
-            _plain_table(columns, cells, title)
 
     def show_error(self, error: ModelplugError) -> None:
         """Print an expected error the way all of them look."""
@@ -90,27 +84,3 @@ def _telling_lines(tail: str) -> list[str]:
     # The interpreter's stacks follow what the engine said of its end, and say less.
     stack = next((number for number, line in enumerate(lines) if line.startswith(_STACKS)), len(lines))
     return lines[:stack][-8:]
-
-
-def _rich_table(columns: Sequence[str], rows: list[list[str]], title: str | None) -> None:
-    # rich takes longer to import than most verbs take to run, so only a terminal pays for it.
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
-
-
-def _plain_table(columns: Sequence[str], rows: list[list[str]], title: str | None) -> None:
-    if title:
-        click.echo(title)
-    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
-    for row in [list(columns), *rows]:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo(line.rstrip())

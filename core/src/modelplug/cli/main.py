@@ -19,6 +19,9 @@ from modelplug.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, Modelplug
 
 __all__ = ["main", "program"]
 
+# Raised by click 8.2 and later for a group without a verb; earlier ones print the help and end.
+_HELP_IS_THE_ANSWER: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
+
 _OUT_OF_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
 VERBS = {
@@ -120,9 +123,15 @@ def _run(arguments: list[str]) -> int:
         status: Any = program.main(args=arguments, prog_name="modelplug", standalone_mode=False)
     except click.exceptions.Exit as error:
         return error.exit_code
-    except click.ClickException as error:
+    except _HELP_IS_THE_ANSWER as error:
         error.show()
-        return error.exit_code
+        return int(error.exit_code)
+    except click.UsageError as error:
+        from modelplug.cli.usage import usage_error
+
+        return _expected(usage_error(error, arguments), arguments, debug=debug)
+    except click.ClickException as error:
+        return _expected(ModelplugError(error.format_message()), arguments, debug=debug)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         return EXIT_INTERRUPTED
