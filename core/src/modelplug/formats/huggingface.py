@@ -111,25 +111,15 @@ def inspect_huggingface(path: Path, directory: Path) -> ModelInfo:
     if not files:
         _refuse_weightless(directory)
     tensors, warnings, metadata = _read_weights(form, files, builder)
-    text = config.get("text_config")
-    inner = text if isinstance(text, dict) else config
-    reader = _Config(directory / "config.json", {**config, **inner})
-    architectures = config.get("architectures")
-    if isinstance(architectures, list) and architectures:
-        metadata["architectures"] = [str(name)[:200] for name in architectures[:8]]
-    metadata |= {key: value for key, value in config.items() if _scalar(value)}
+    reader = _Config(directory / "config.json", config)
+    metadata |= _plain_entries(config)
     quantization, parameters = _quantization(config, tensors, metadata)
     tokenizer, template = _tokenizer(directory)
     if tokenizer is None:
         warnings.append("the directory holds no tokenizer: engines can't turn text into tokens")
     layers = reader.whole("num_hidden_layers", "n_layer", "num_layers", "n_layers", most=MAX_LAYERS)
-    heads = reader.whole("num_attention_heads", "n_head", "n_heads")
     width = reader.whole("hidden_size", "n_embd", "d_model")
-    head_width = reader.whole("head_dim") or (width // heads if width and heads else None)
-    kv_heads = reader.whole("num_key_value_heads", "num_kv_heads") or (
-        1 if config.get("multi_query") is True and not config.get("new_decoder_architecture") else heads
-    )
-    weights = layer_sizes(tensors, layers)
+    heads, kv_heads, head_width = reader.attention(width)
     return ModelInfo(
         path=path,
         format="huggingface",
@@ -153,7 +143,7 @@ def inspect_huggingface(path: Path, directory: Path) -> ModelInfo:
         chat_template=template,
         size=sum(file_size(file) for file in files),
         files=tuple(files),
-        weights=weights,
+        weights=layer_sizes(tensors, layers),
         fingerprint=builder.result(),
         warnings=tuple(warnings),
         metadata=metadata,
@@ -165,7 +155,9 @@ class _Config:
 
     def __init__(self, path: Path, values: dict[str, Any]) -> None:
         self.path = path
-        self.values = values
+        # A model that also sees or hears keeps the figures of its language model in a section of their own.
+        text = values.get("text_config")
+        self.values = {**values, **text} if isinstance(text, dict) else values
 
     def whole(self, *names: str, most: int = 1 << 40) -> int | None:
         """The first of these entries that is there, which must be a whole number of at least 0."""
@@ -185,11 +177,30 @@ class _Config:
             _bad(self.path, f"{name!r} is {value!r:.60} instead of a text")
         return value or None
 
+    def attention(self, width: int | None) -> tuple[int | None, int | None, int | None]:
+        """Heads, heads of keys and values, and the width of a head, in a model of this width."""
+        heads = self.whole("num_attention_heads", "n_head", "n_heads")
+        head_width = self.whole("head_dim") or (width // heads if width and heads else None)
+        kv_heads = self.whole("num_key_value_heads", "num_kv_heads")
+        if not kv_heads:
+            one = self.values.get("multi_query") is True and not self.values.get("new_decoder_architecture")
+            kv_heads = 1 if one else heads
+        return heads, kv_heads, head_width
+
     def window(self) -> int | None:
         """The sliding window, where the configuration switches it on."""
         if self.values.get("use_sliding_window") is False:
             return None
         return self.whole("sliding_window") or None
+
+
+def _plain_entries(config: dict[str, Any]) -> dict[str, Any]:
+    """What goes into the metadata: single values, and the classes that implement the model."""
+    kept = {key: value for key, value in config.items() if _scalar(value)}
+    architectures = config.get("architectures")
+    if isinstance(architectures, list) and architectures:
+        kept["architectures"] = [str(name)[:200] for name in architectures[:8]]
+    return kept
 
 
 def _scalar(value: object) -> bool:

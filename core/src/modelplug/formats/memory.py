@@ -14,13 +14,16 @@ from modelplug.errors import UsageError
 from modelplug.formats.kv_cache import kv_cache
 
 if TYPE_CHECKING:
+    from modelplug.formats.kv_cache import LayerCache
     from modelplug.formats.model_info import LayerSizes, ModelInfo
 
-__all__ = ["ALL_LAYERS", "MIB", "MemoryNeed", "memory_need", "offloadable_layers"]
+__all__ = ["ALL_LAYERS", "DEVICE_OVERHEAD", "MIB", "MemoryNeed", "memory_need", "offloadable_layers"]
 
 MIB: Final = 1 << 20
 ALL_LAYERS: Final = -1
-_DEVICE_OVERHEAD: Final = (300 * MIB, 600 * MIB)  # what a CUDA context takes by itself
+DEVICE_OVERHEAD: Final = (300 * MIB, 600 * MIB)
+"""Bytes that a CUDA context takes by itself, least and most."""
+
 _HOST_OVERHEAD: Final = (0, 64 * MIB)
 
 
@@ -112,7 +115,7 @@ def memory_need(
     flash_attention: bool | None = False,
     parallel: int = 1,
     dequantised_bytes_per_parameter: float | None = None,
-    device_overhead: tuple[int, int] = _DEVICE_OVERHEAD,
+    device_overhead: tuple[int, int] = DEVICE_OVERHEAD,
 ) -> MemoryNeed:
     """How much memory running a model takes.
 
@@ -138,23 +141,55 @@ def memory_need(
         UsageError: A number is out of range or a KV type is unknown.
     """
     _check_numbers(context_size=context_size, batch_size=batch_size, ubatch=ubatch, parallel=parallel)
-    most = offloadable_layers(info)
+    step = min(ubatch, batch_size, context_size)
+    cache = kv_cache(info, context_size=context_size, kv_type=kv_type, ubatch=step, parallel=parallel)
+    compute = _ComputeBuffers(info, context_size, step, flash_attention)
+    scale, notes = _conversion(info, dequantised_bytes_per_parameter)
+    need = _placed(info, cache, compute, _offloaded(gpu_layers, info), scale, device_overhead)
+    return attrs.evolve(need, notes=(*cache.notes, *notes))
+
+
+def _check_numbers(**numbers: int) -> None:
+    for name, value in numbers.items():
+        if value < 1:
+            raise UsageError(
+                f"{name.replace('_', ' ')} is {value}",
+                advice=f"Give a {name.replace('_', ' ')} of at least 1.",
+            )
+
+
+def _offloaded(gpu_layers: int, info: ModelInfo) -> int:
     if gpu_layers < ALL_LAYERS:
         raise UsageError(
             f"the number of GPU layers is {gpu_layers}", advice="Give -1 (all), 0 (none) or more."
         )
-    offloaded = most if gpu_layers == ALL_LAYERS else min(gpu_layers, most)
-    step = min(ubatch, batch_size, context_size)
-    cache = kv_cache(info, context_size=context_size, kv_type=kv_type, ubatch=step, parallel=parallel)
-    notes = list(cache.notes)
-    scale = 1.0
-    if dequantised_bytes_per_parameter is not None:
-        scale, note = _dequantised_scale(info, dequantised_bytes_per_parameter)
-        notes.append(note)
+    most = offloadable_layers(info)
+    return most if gpu_layers == ALL_LAYERS else min(gpu_layers, most)
+
+
+def _conversion(info: ModelInfo, bytes_per_parameter: float | None) -> tuple[float, tuple[str, ...]]:
+    """By what factor loading makes the weights larger than they are in the file, and what to say about it."""
+    if bytes_per_parameter is None:
+        return 1.0, ()
+    if not info.parameters or not info.weights.total:
+        return 1.0, ("the number of parameters is unknown: the weights are counted as stored",)
+    scale = info.parameters * bytes_per_parameter / info.weights.total
+    return scale, (f"the engine converts the weights to {bytes_per_parameter:g} bytes per parameter",)
+
+
+def _placed(
+    info: ModelInfo,
+    cache: LayerCache,
+    compute: _ComputeBuffers,
+    offloaded: int,
+    scale: float,
+    device_overhead: tuple[int, int],
+) -> MemoryNeed:
+    """Weights, cache and buffers, each where it is with so many layers on the GPU."""
+    most = offloadable_layers(info)
     weights_host, weights_gpu = _place_weights(info.weights, offloaded, most)
     kv_host, kv_gpu = _split(cache.high, offloaded)
     kv_host_low, kv_gpu_low = _split(cache.low, offloaded)
-    compute = _ComputeBuffers(info, context_size, step, flash_attention)
     host_low, host_high = compute.host(offloaded, most)
     gpu_low, gpu_high = compute.gpu(offloaded, most)
     if offloaded:
@@ -162,10 +197,9 @@ def memory_need(
         gpu_high += device_overhead[1] + _output_first_surplus(info.weights, offloaded, most)
     if scale != 1.0:
         # while loading, the largest tensor group exists twice: as it is in the file and converted
-        peak = round(max((*info.weights.layers, info.weights.token_embedding, 0)) * (1 + scale))
-        host_high += peak
+        host_high += round(max((*info.weights.layers, info.weights.token_embedding, 0)) * (1 + scale))
     return MemoryNeed(
-        context_size=context_size,
+        context_size=compute.context_size,
         gpu_layers=offloaded,
         weights_host=round(weights_host * scale),
         weights_gpu=round(weights_gpu * scale),
@@ -178,24 +212,7 @@ def memory_need(
         compute_host_high=host_high + _HOST_OVERHEAD[1],
         compute_gpu_low=gpu_low,
         compute_gpu_high=gpu_high,
-        notes=tuple(notes),
     )
-
-
-def _check_numbers(**numbers: int) -> None:
-    for name, value in numbers.items():
-        if value < 1:
-            raise UsageError(
-                f"{name.replace('_', ' ')} is {value}",
-                advice=f"Give a {name.replace('_', ' ')} of at least 1.",
-            )
-
-
-def _dequantised_scale(info: ModelInfo, bytes_per_parameter: float) -> tuple[float, str]:
-    if not info.parameters or not info.weights.total:
-        return 1.0, "the number of parameters is unknown: the weights are counted as stored"
-    scale = info.parameters * bytes_per_parameter / info.weights.total
-    return scale, f"the engine converts the weights to {bytes_per_parameter:g} bytes per parameter"
 
 
 def _place_weights(weights: LayerSizes, offloaded: int, most: int) -> tuple[int, int]:
@@ -230,6 +247,7 @@ class _ComputeBuffers:
     """The scratch buffers of one evaluation step, from the sizes of their largest tensors."""
 
     def __init__(self, info: ModelInfo, context_size: int, step: int, flash_attention: bool | None) -> None:
+        self.context_size = context_size
         width = info.embedding_length or 0
         forward = info.metadata.get(f"{info.architecture}.feed_forward_length")
         forward = forward if isinstance(forward, int) else 4 * width

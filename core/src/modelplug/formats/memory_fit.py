@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
-from modelplug.formats.memory import ALL_LAYERS, MIB, MemoryNeed, memory_need, offloadable_layers
+from modelplug.formats.memory import (
+    ALL_LAYERS,
+    DEVICE_OVERHEAD,
+    MIB,
+    MemoryNeed,
+    memory_need,
+    offloadable_layers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["FitVerdict", "fit"]
 
 _GIB: Final = 1 << 30
+_UNIFIED_OVERHEAD: Final = (0, 64 * MIB)  # there is no second memory for a driver to fill
 
 Verdict = Literal["fits", "partial", "does-not-fit"]
 
@@ -69,8 +78,8 @@ def fit(
     """Decide whether a model fits, and how many of its layers fit on one GPU.
 
     A model is refused only if even the lowest estimate exceeds what is free. Between the lowest and the
-    highest
-    estimate the verdict is positive and says that it is tight. Layers chosen here, rather than asked for,
+    highest estimate
+    the verdict is positive and says that it is tight. Layers chosen here, rather than asked for,
     leave the margin free by the highest estimate.
 
     Args:
@@ -92,27 +101,37 @@ def fit(
     Returns:
         The verdict.
     """
+    need = partial(
+        memory_need,
+        info,
+        context_size=context_size,
+        kv_type=kv_type,
+        batch_size=batch_size,
+        ubatch=ubatch,
+        flash_attention=flash_attention,
+        parallel=parallel,
+        dequantised_bytes_per_parameter=dequantised_bytes_per_parameter,
+        device_overhead=_UNIFIED_OVERHEAD if unified_memory else DEVICE_OVERHEAD,
+    )
+    room = _Room(ram_available, device_free or 0, ram_margin, margin, unified_memory)
+    return _decide(
+        info, lambda layers: need(gpu_layers=layers), room, gpu_layers, has_device=device_free is not None
+    )
 
-    def need_with(layers: int) -> MemoryNeed:
-        return memory_need(
-            info,
-            context_size=context_size,
-            kv_type=kv_type,
-            gpu_layers=layers,
-            batch_size=batch_size,
-            ubatch=ubatch,
-            flash_attention=flash_attention,
-            parallel=parallel,
-            dequantised_bytes_per_parameter=dequantised_bytes_per_parameter,
-            device_overhead=(0, 64 * MIB) if unified_memory else (300 * MIB, 600 * MIB),
-        )
 
+def _decide(
+    info: ModelInfo,
+    need_with: Callable[[int], MemoryNeed],
+    room: _Room,
+    gpu_layers: int | None,
+    *,
+    has_device: bool,
+) -> FitVerdict:
     every = offloadable_layers(info)
     wanted = every if gpu_layers == ALL_LAYERS else min(every if gpu_layers is None else gpu_layers, every)
-    if device_free is None and gpu_layers is None:
+    if not has_device and gpu_layers is None:
         wanted = 0
-    most = 0 if device_free is None else wanted
-    room = _Room(ram_available, device_free or 0, ram_margin, margin, unified_memory)
+    most = wanted if has_device else 0
     if gpu_layers is not None and most:
         need = need_with(most)
         if room.holds(need):
