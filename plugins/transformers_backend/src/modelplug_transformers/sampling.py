@@ -27,7 +27,7 @@ class Sampler:
         # On the CPU, so that the same seed gives the same numbers wherever the model is.
         self._generator = torch.Generator(device="cpu")
         seed = params.seed if params.seed is not None else secrets.randbits(63)
-        self._generator.manual_seed(seed % (1 << 63))
+        self._generator.manual_seed(seed)
 
     def choose(self, logits: Any, recent: Sequence[int]) -> int:
         """Give the next token.
