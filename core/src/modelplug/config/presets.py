@@ -32,6 +32,19 @@ _AS_MANY = "null: as many layers as fit into the card's free memory; -1 insists 
 _NO_ROCM = "its published packages have no build for AMD cards, so layers would silently stay on the CPU"
 _NO_METAL = "its published packages for macOS are built without Metal"
 
+
+def _llamacpp_first(fallback_order: list[str], backends: dict[str, Any]) -> dict[str, Any]:
+    """What every kind of machine has in common: llama.cpp, then others, except for what it can't read."""
+    return {
+        "version": 1,
+        "preferred_backend": "llamacpp",
+        "fallback_enabled": True,
+        "fallback_order": fallback_order,
+        "fallback_order_by_format": {"safetensors": ["transformers"], "huggingface": ["transformers"]},
+        "backends": backends,
+    }
+
+
 _NVIDIA = Preset(
     name="nvidia",
     title="a machine with an NVIDIA card",
@@ -40,19 +53,15 @@ _NVIDIA = Preset(
         "ctransformers has a build for NVIDIA cards too, but loads only llama and falcon models of 2023.",
         "transformers needs the whole model in 16 bits per weight: about twice the parameters in bytes.",
     ),
-    settings={
-        "version": 1,
-        "preferred_backend": "llamacpp",
-        "fallback_enabled": True,
-        "fallback_order": ["llamacpp", "llamafile", "transformers", "ctransformers"],
-        "fallback_order_by_format": {"safetensors": ["transformers"], "huggingface": ["transformers"]},
-        "backends": {
+    settings=_llamacpp_first(
+        ["llamacpp", "llamafile", "transformers", "ctransformers"],
+        {
             "llamacpp": {"gpu_enabled": True, "gpu_layers": None},
             "llamafile": {"gpu_enabled": True, "gpu_layers": None},
             "transformers": {"gpu_enabled": True, "device_map": "auto", "torch_dtype": "float16"},
             "ctransformers": {"gpu_enabled": True, "gpu_layers": None},
         },
-    },
+    ),
     comments={
         "backends.llamacpp.gpu_layers": _AS_MANY,
         "backends.ctransformers.gpu_layers": "-1 means all layers here too; the library itself would read "
@@ -69,19 +78,15 @@ _AMD = Preset(
         "transformers uses the card where PyTorch was installed for ROCm, and the CPU otherwise.",
         "ctransformers stays on the CPU: there is no build of it for AMD cards.",
     ),
-    settings={
-        "version": 1,
-        "preferred_backend": "llamacpp",
-        "fallback_enabled": True,
-        "fallback_order": ["llamacpp", "llamafile", "transformers", "ctransformers"],
-        "fallback_order_by_format": {"safetensors": ["transformers"], "huggingface": ["transformers"]},
-        "backends": {
+    settings=_llamacpp_first(
+        ["llamacpp", "llamafile", "transformers", "ctransformers"],
+        {
             "llamacpp": {"gpu_enabled": True, "gpu_layers": None},
             "llamafile": {"gpu_enabled": True, "gpu_layers": None},
             "transformers": {"gpu_enabled": True, "device_map": "auto", "torch_dtype": "float16"},
             "ctransformers": {"gpu_enabled": False},
         },
-    },
+    ),
     comments={
         "backends.llamacpp.gpu_layers": _AS_MANY,
         "backends.transformers.torch_dtype": "a 13B model takes about 26 GB this way",
@@ -96,19 +101,15 @@ _CPU = Preset(
         "llama.cpp comes first, llamafile next: both read quantised weights straight from the mapped file.",
         "transformers comes last: it unpacks quantised weights and needs several times the memory.",
     ),
-    settings={
-        "version": 1,
-        "preferred_backend": "llamacpp",
-        "fallback_enabled": True,
-        "fallback_order": ["llamacpp", "llamafile", "ctransformers", "transformers"],
-        "fallback_order_by_format": {"safetensors": ["transformers"], "huggingface": ["transformers"]},
-        "backends": {
+    settings=_llamacpp_first(
+        ["llamacpp", "llamafile", "ctransformers", "transformers"],
+        {
             "llamacpp": {"gpu_enabled": False, "threads": None},
             "llamafile": {"gpu_enabled": False, "threads": None, "use_mmap": True},
             "ctransformers": {"gpu_enabled": False, "threads": None},
             "transformers": {"gpu_enabled": False, "threads": None},
         },
-    },
+    ),
     comments={
         "backends.llamacpp.threads": "null: the cores this program may use, which is seldom worth exceeding",
         "backends.llamafile.use_mmap": "the operating system can drop mapped weights when memory gets short",
@@ -123,19 +124,15 @@ _APPLE = Preset(
         "llamafile uses Metal too. transformers uses the card through PyTorch's mps device.",
         "ctransformers stays on the CPU: there is no setting that would give its packages Metal.",
     ),
-    settings={
-        "version": 1,
-        "preferred_backend": "llamacpp",
-        "fallback_enabled": True,
-        "fallback_order": ["llamacpp", "llamafile", "transformers", "ctransformers"],
-        "fallback_order_by_format": {"safetensors": ["transformers"], "huggingface": ["transformers"]},
-        "backends": {
+    settings=_llamacpp_first(
+        ["llamacpp", "llamafile", "transformers", "ctransformers"],
+        {
             "llamacpp": {"gpu_enabled": True, "gpu_layers": None},
             "llamafile": {"gpu_enabled": True, "gpu_layers": None},
             "transformers": {"gpu_enabled": True, "device_map": "auto", "torch_dtype": "float16"},
             "ctransformers": {"gpu_enabled": False},
         },
-    },
+    ),
     comments={
         "backends.llamacpp.gpu_layers": "null: as many layers as fit Metal's share of the memory; -1: all",
         "backends.ctransformers.gpu_enabled": _NO_METAL,
