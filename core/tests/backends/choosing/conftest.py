@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import importlib_metadata
 import pytest
+from attrs import validators
 
+from modelplug.backends.select import BackendSelector
 from modelplug.backends.types import BackendReport, BackendSettings, BackendState
 from modelplug.config import ConfigManager
 from modelplug.formats.model_info import LayerSizes, ModelInfo
@@ -23,6 +25,8 @@ from modelplug.system.info import CpuInfo, Device, MemoryInfo, SystemInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from modelplug.backends.types import Candidate, Recommendation
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -192,6 +196,26 @@ def a_runtime(
     )
 
 
+@attrs.frozen(kw_only=True)
+class EngineSettings(BackendSettings):
+    """A backend's own settings."""
+
+    use_mmap: bool = True
+    kv_type: str = "f16"
+    rope: float = attrs.field(default=1.0, validator=validators.gt(0))
+
+
+def choose(*reports: Any, model: Any = None, wishes: Any = None, **environment: Any) -> Recommendation:
+    """The recommendation for a model on a machine with these engines."""
+    selector = BackendSelector(a_runtime(*reports, **environment))
+    return selector.get_recommendation(model or a_model(), **(wishes or {}))
+
+
+def verdicts(recommendation: Recommendation) -> dict[str, Candidate]:
+    """The candidates by name."""
+    return {candidate.backend: candidate for candidate in recommendation.candidates}
+
+
 @pytest.fixture(scope="session")
 def kit() -> Any:
     """Everything above under short names; usable in property tests, because it has no state."""
@@ -201,6 +225,9 @@ def kit() -> Any:
         system=a_system,
         report=a_report,
         runtime=a_runtime,
+        choose=choose,
+        verdicts=verdicts,
+        EngineSettings=EngineSettings,
         MIB=MIB,
         GIB=GIB,
     )
