@@ -28,10 +28,10 @@ from typing import TYPE_CHECKING, Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "core" / "src")]
 
-from core.tests.formats import format_samples  # noqa: E402
+from core.tests.formats import format_samples  # noqa: E402  found through the path set above
 
-from modelplug.errors import ModelplugError  # noqa: E402
-from modelplug.formats import inspect  # noqa: E402
+from modelplug.errors import ModelplugError  # noqa: E402  found through the path set above
+from modelplug.formats import inspect  # noqa: E402  found through the path set above
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -170,7 +170,7 @@ class Session:
         names = [*self.files, *self.trees, "llama.gguf", "every.gguf", "every.gguf"]
         before = peak_memory()
         for case in range(count):
-            rng = random.Random(f"{self.seed}/{case}")  # noqa: S311 - repeatable, not secret
+            rng = random.Random(f"{self.seed}/{case}")  # noqa: S311  repeatable, not secret
             self._case(case, rng.choice(names), rng)
         self.peak_growth = peak_memory() - before
 
@@ -209,7 +209,7 @@ class Session:
             return None
         except TooSlowError:
             return f"did not end within {HARD_STOP} s"
-        except Exception:  # noqa: BLE001 - finding these is the purpose
+        except Exception:  # noqa: BLE001  finding these is the purpose
             return traceback.format_exc(limit=-4)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -249,7 +249,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     options = parser.parse_args(arguments)
-    memory = Path("/dev/shm")  # noqa: S108 - a directory of its own is made in it
+    memory = Path("/dev/shm")  # noqa: S108  a directory of its own is made in it
     base = Path(tempfile.mkdtemp(prefix="modelplug-fuzz-", dir=memory if memory.is_dir() else None))
     # one session of no cases first, so that the limit does not count imports
     (base / "warm-up").mkdir()

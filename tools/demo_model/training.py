@@ -80,7 +80,7 @@ def train(
     """Train a new model; the same seed, machine and thread count give the same weights."""
     torch.manual_seed(options.seed)
     torch.use_deterministic_algorithms(True)
-    chance = random.Random(options.seed)  # noqa: S311 - chooses examples, nothing secret
+    chance = random.Random(options.seed)  # noqa: S311  chooses examples, nothing secret
     model = Llama(shape, options.dropout)
     optimiser = _optimiser(model, options)
     losses: list[float] = []

@@ -95,6 +95,6 @@ def test_any_bytes(head: bytes, rest: bytes, tmp_path: Path) -> None:
     try:
         info = inspect(path)
     except ModelplugError as error:
-        assert error.what  # noqa: PT017 - both outcomes are right
+        assert error.what  # noqa: PT017  both outcomes are right
     else:
         assert info.size == len(head + rest)

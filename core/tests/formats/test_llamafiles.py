@@ -106,7 +106,7 @@ def test_any_damage_to_the_end_record(position: int, tmp_path: Path) -> None:
     try:
         info = inspect(path)
     except ModelFileError as error:
-        assert error.path == path  # noqa: PT017 - both outcomes are right
+        assert error.path == path  # noqa: PT017  both outcomes are right
     else:
         assert info.payload == "tiny.gguf"
 

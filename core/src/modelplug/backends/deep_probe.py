@@ -68,7 +68,7 @@ def probe(
 
     if getattr(sys, "frozen", False) or not sys.executable:
         return ProbeAnswer(fields={}, definite=False)
-    paths = json.dumps([os.path.abspath(path) for path in sys.path])  # noqa: PTH100 - entries may be archives
+    paths = json.dumps([os.path.abspath(path) for path in sys.path])  # noqa: PTH100  entries may be archives
     result = run_child(
         [sys.executable, "-c", _START, report.deep_probe, paths], deadline=deadline, environ=environ
     )
@@ -180,7 +180,7 @@ def _ask(target: str) -> dict[str, object]:
         answer = getattr(importlib.import_module(module), function)()
     except BackendError as error:
         return {"error": str(error)}
-    except Exception as error:  # noqa: BLE001 - whatever an engine raises while loading is the answer
+    except Exception as error:  # noqa: BLE001  whatever an engine raises while loading is the answer
         return {"error": f"{type(error).__name__}: {error}"}
     return {"fields": dict(answer) if isinstance(answer, AnyMapping) else answer}
 

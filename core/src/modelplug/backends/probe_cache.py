@@ -65,7 +65,7 @@ def remember(report: BackendReport, fields: dict[str, Any], runtime: Runtime) ->
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             json.dump(content, stream)
-        os.replace(temporary, path)  # noqa: PTH105 - one call that is atomic everywhere
+        os.replace(temporary, path)  # noqa: PTH105  one call that is atomic everywhere
     except OSError:
         # A read-only or full disk: the next run probes again, and `doctor` reports the directory.
         return False

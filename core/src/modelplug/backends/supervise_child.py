@@ -73,7 +73,7 @@ def execute(command: list[str], shell_retry: bool) -> None:
         # An "actually portable executable" is a shell script to a kernel that does not know its format.
         if error.errno != errno.ENOEXEC or not shell_retry:
             raise
-        os.execv("/bin/sh", ["/bin/sh", *command])  # noqa: S606
+        os.execv("/bin/sh", ["/bin/sh", *command])  # noqa: S606  our own child, started to become this program
 
 
 def descendants(marker: str) -> list[int]:
@@ -162,7 +162,7 @@ def remove(path: str) -> None:
                     remove(entry.path)
                 else:
                     os.unlink(entry.path)  # noqa: PTH108  pathlib is too slow to import
-        os.rmdir(path)  # noqa: PTH106
+        os.rmdir(path)  # noqa: PTH106  pathlib is too slow to import
     except OSError as error:
         print(f"modelplug: could not remove {path}: {error}", file=sys.stderr)
 

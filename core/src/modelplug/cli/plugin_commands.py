@@ -88,7 +88,7 @@ def _state_of_installation(app: App) -> list[Any]:
     for entry in watched:
         try:
             times.append([entry, os.stat(entry).st_mtime_ns])  # noqa: PTH116  half the time of Path(entry).stat()
-        except OSError:  # noqa: PERF203
+        except OSError:  # noqa: PERF203  each entry may be missing
             times.append([entry, 0])
     switches = [os.environ.get(name, "") for name in ("MODELPLUG_DISABLE_PLUGINS", "MODELPLUG_PLUGINS")]
     return [times, switches]

@@ -56,7 +56,7 @@ def inspect(
 def _absolute(path: str | os.PathLike[str]) -> Path:
     # abspath, unlike resolve(), keeps links: in the Hugging Face cache only the link has the model's name
     try:
-        return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100
+        return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100  see above
     except (RuntimeError, ValueError) as error:
         raise ModelFileError(
             f"{path!r} is not a usable path", path=Path(str(path)), why=str(error), advice="Check the path."

@@ -28,12 +28,12 @@ _ABSURD_LENGTH: Final = 1 << 31
 
 def exists(path: Path) -> bool:
     """Whether there is something at `path`; False too where the system rejects the path or denies to look."""
-    return os.path.exists(path)  # noqa: PTH110 - Path.exists() raises for a name that is too long
+    return os.path.exists(path)  # noqa: PTH110  Path.exists() raises for a name that is too long
 
 
 def is_directory(path: Path) -> bool:
     """Whether `path` is a directory; False too where the system rejects the path or denies to look."""
-    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir() raises for a name that is too long
+    return os.path.isdir(path)  # noqa: PTH112  Path.is_dir() raises for a name that is too long
 
 
 def file_size(path: Path) -> int:

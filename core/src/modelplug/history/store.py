@@ -62,7 +62,7 @@ class HistoryStore:
         """
         names = ", ".join(_RUN_FIELDS)
         marks = ", ".join(f":{name}" for name in _RUN_FIELDS)
-        statement = f"INSERT INTO runs ({names}) VALUES ({marks})"  # noqa: S608  our own column names
+        statement = f"INSERT INTO runs ({names}) VALUES ({marks})"  # noqa: S608  our own names
         return self._do(lambda c: c.execute(statement, attrs.asdict(record)).rowcount == 1, otherwise=False)
 
     def runs(
@@ -87,7 +87,7 @@ class HistoryStore:
         given = {name: value for name, value in wanted.items() if value is not None}
         where = " AND ".join(f"{name} = :{name}" for name in given) or "1"
         names = ", ".join(_RUN_FIELDS)
-        statement = f"SELECT {names} FROM runs WHERE {where} ORDER BY id DESC LIMIT :limit"  # noqa: S608
+        statement = f"SELECT {names} FROM runs WHERE {where} ORDER BY id DESC LIMIT :limit"  # noqa: S608  our own names
         values = {**given, "limit": -1 if limit is None else limit}
         rows = self._rows(statement, values)
         return [RunRecord(**{**dict(row), "success": bool(row["success"])}) for row in rows]
@@ -141,7 +141,7 @@ class HistoryStore:
             f"{field} = excluded.{field}" for field in _MODEL_FIELDS if field not in ("name", "added")
         )
         statement = (
-            f"INSERT INTO models ({names}) VALUES ({marks}) "  # noqa: S608  our own column names
+            f"INSERT INTO models ({names}) VALUES ({marks}) "  # noqa: S608  our own names
             f"ON CONFLICT (name) DO UPDATE SET {changes}"
         )
         values = {**attrs.asdict(known), "path": str(known.path)}
@@ -155,12 +155,12 @@ class HistoryStore:
 
     def models(self) -> list[KnownModel]:
         """Every named model, by name."""
-        statement = f"SELECT {', '.join(_MODEL_FIELDS)} FROM models ORDER BY name COLLATE NOCASE"  # noqa: S608
+        statement = f"SELECT {', '.join(_MODEL_FIELDS)} FROM models ORDER BY name COLLATE NOCASE"  # noqa: S608  our own names
         return [_known(row) for row in self._rows(statement, ())]
 
     def find_model(self, name: str) -> KnownModel | None:
         """The model of that name, or None."""
-        statement = f"SELECT {', '.join(_MODEL_FIELDS)} FROM models WHERE name = ?"  # noqa: S608
+        statement = f"SELECT {', '.join(_MODEL_FIELDS)} FROM models WHERE name = ?"  # noqa: S608  our own names
         rows = self._rows(statement, (name,))
         return _known(rows[0]) if rows else None
 

@@ -131,7 +131,7 @@ def run_child(
         environ: Its environment; this process's own if None.
         max_output: Bytes accepted from each of its two outputs.
     """
-    program = os.path.basename(argv[0])  # noqa: PTH119 - a Windows path must work as a string too
+    program = os.path.basename(argv[0])  # noqa: PTH119  a Windows path must work as a string too
     started = time.monotonic()
     if deadline <= 0:
         return ChildResult(program=program, state="timeout")

@@ -56,7 +56,7 @@ def _run(name: str, probe: Callable[[], Found]) -> ProbeResult:
     started = time.monotonic()
     try:
         result = probe()
-    except Exception as error:  # noqa: BLE001 - a tool's surprising output must not hide the rest of the machine
+    except Exception as error:  # noqa: BLE001  a tool's surprising output must not hide the rest of the machine
         result = failed(f"the probe itself failed: {type(error).__name__}: {error}")
     seconds = time.monotonic() - started
     return result.devices, ProbeOutcome(

@@ -132,7 +132,7 @@ class CtransformersModel(Model):
             params=params,
             cancel=cancel or CancelToken(),
             warnings=(*refused, *cut),
-            random=random.Random(params.seed),  # noqa: S311 - sampling, not secrets
+            random=random.Random(params.seed),  # noqa: S311  sampling, not secrets
         )
         return self._recorded(stream)
 
@@ -149,10 +149,10 @@ class CtransformersModel(Model):
 
     def chat(
         self,
-        messages: Sequence[Message],  # noqa: ARG002
-        params: GenerateParams | None = None,  # noqa: ARG002
+        messages: Sequence[Message],  # noqa: ARG002  the contract's
+        params: GenerateParams | None = None,  # noqa: ARG002  the contract's
         *,
-        cancel: CancelToken | None = None,  # noqa: ARG002
+        cancel: CancelToken | None = None,  # noqa: ARG002  the contract's
     ) -> Iterator[Chunk]:
         """Refuse: the engine has no chat templates and can't read the special tokens they need."""
         raise CapabilityError(
