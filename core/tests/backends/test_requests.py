@@ -1,3 +1,5 @@
+"""What every request needs besides its text."""
+
 from __future__ import annotations
 
 import time

@@ -1,3 +1,5 @@
+"""Fuzzing inspection: the tool finds what it should, and repeats what it found."""
+
 from __future__ import annotations
 
 import importlib.util

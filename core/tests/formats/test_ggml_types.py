@@ -1,3 +1,5 @@
+"""Tensor types: names and sizes agree with the gguf package."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Reading GGUF: every value type, version and byte order."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""Models in several GGUF files are one model."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

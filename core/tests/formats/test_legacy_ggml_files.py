@@ -1,3 +1,5 @@
+"""Files from before GGUF, which hardly say what they hold."""
+
 from __future__ import annotations
 
 import struct

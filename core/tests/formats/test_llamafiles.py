@@ -1,3 +1,5 @@
+"""Models inside executables."""
+
 from __future__ import annotations
 
 import zipfile

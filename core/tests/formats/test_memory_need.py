@@ -1,3 +1,5 @@
+"""How much memory a model takes, and whether it fits."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Hugging Face directories and caches."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Files that are no model are named for what they are."""
+
 from __future__ import annotations
 
 import io

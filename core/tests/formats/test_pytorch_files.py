@@ -1,3 +1,5 @@
+"""PyTorch checkpoints, read without running them."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""Safetensors files."""
+
 from __future__ import annotations
 
 import json
