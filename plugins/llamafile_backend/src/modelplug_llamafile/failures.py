@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from modelplug.backends.streaming import OVERFLOW_ADVICE
 from modelplug.errors import BackendError, ContextOverflowError, WorkerTimeoutError
 from modelplug_llamafile.server import crashed
 
@@ -35,7 +36,8 @@ def refused(error: HttpStatusError, phase: str, context_size: int, server: Runni
             prompt_tokens=count,
             context_size=context_size,
             backend=NAME,
-            advice=f"Shorten the prompt, or load the model with context_size above {count}.",
+            why="prompt and output share the context, and the output needs at least one token",
+            advice=OVERFLOW_ADVICE,
         )
     if error.status in (404, 405, 501):
         return BackendError(

@@ -150,7 +150,7 @@ class LlamafileModel(Model):
                 context_size=self.effective.context_size,
                 backend=NAME,
                 why="this llamafile formats conversations itself, so that they can't be shortened for it",
-                advice=f"Leave out older messages, or load the model with context_size above {count}.",
+                advice="Leave out older messages, or load the model with a larger context, up to its own.",
             )
         limit = room_for_output(count, self.effective.context_size, params)
         body = self._server.dialect.chat_body(messages, params, limit)
