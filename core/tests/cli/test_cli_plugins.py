@@ -160,6 +160,15 @@ def test_enable_clears_a_plugin_that_is_gone(run: Run, tmp_path: Path) -> None:
     assert "gone" not in run("plugins", "list")[1]
 
 
+def test_enable_answers_in_json_for_a_plugin_that_is_gone(run: Run, tmp_path: Path) -> None:
+    """`--json` gives JSON also where there is no plugin to describe."""
+    (tmp_path / "home").mkdir(exist_ok=True)
+    (tmp_path / "home" / "plugins.json").write_text('{"version": 1, "disabled": ["gone"]}')
+    status, out, _ = run("plugins", "enable", "gone", "--json")
+    assert status == 0
+    assert json.loads(out) == {"name": "gone", "state": "not-installed"}
+
+
 def test_a_missing_plugin_is_listed_and_forgotten(run: Run, tmp_path: Path) -> None:
     """A plugin that is gone is listed with the command that brings it back, until `forget`."""
     run("plugins", "list")

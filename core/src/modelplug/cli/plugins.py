@@ -75,7 +75,10 @@ def enable(app: App, *, name: str, as_json: bool) -> None:
     plugins = app.runtime.plugins
     plugins.set_enabled(name, True)
     if all(record.name != name and record.distribution != name for record in plugins.records):
-        click.echo(f"{name} is not disabled any more; it is not installed")
+        if as_json:
+            app.echo_json({"name": name, "state": "not-installed"})
+        else:
+            click.echo(f"{name} is not disabled any more; it is not installed")
         return
     record = plugins.load(name)
     if as_json:
