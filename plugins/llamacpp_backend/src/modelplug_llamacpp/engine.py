@@ -23,6 +23,7 @@ from modelplug.backends.model import (
     Model,
     ModelStats,
 )
+from modelplug.backends.requests import check_tokens, with_request
 from modelplug.backends.streaming import check_demands, fit_prompt
 from modelplug.backends.types import LoadRequest
 from modelplug.errors import BackendError, CapabilityError
@@ -145,7 +146,7 @@ class LlamaCppModel(Model):
         """Stream a continuation of `prompt`."""
         params = params or GenerateParams()
         warnings = check_demands(params, self.capabilities, NAME)
-        wanted: str | list[int] = prompt if isinstance(prompt, str) else self._checked(prompt)
+        wanted: str | list[int] = prompt if isinstance(prompt, str) else self._checked(prompt, "generate")
         if params.overflow == "truncate" or not prompt:
             tokens = self.tokenize(wanted) if isinstance(wanted, str) else wanted
             starts = int(bool(tokens) and tokens[:1] == self.tokenize("")[:1])
@@ -231,11 +232,10 @@ class LlamaCppModel(Model):
     def _counted(self, chunk: Chunk) -> Chunk:
         assert chunk.stats is not None
         with self._lock:
-            self._tally = attrs.evolve(
+            self._tally = with_request(
                 self._tally,
-                requests=self._tally.requests + 1,
-                prompt_tokens=self._tally.prompt_tokens + chunk.stats.prompt_tokens,
-                completion_tokens=self._tally.completion_tokens + chunk.stats.completion_tokens,
+                prompt_tokens=chunk.stats.prompt_tokens,
+                completion_tokens=chunk.stats.completion_tokens,
             )
         return chunk
 
@@ -254,7 +254,7 @@ class LlamaCppModel(Model):
         """The text of token ids."""
         if not tokens:
             return ""
-        tokens = self._checked(tokens)
+        tokens = self._checked(tokens, "tokenize")
         # The server writes special tokens out; leave the start token, which tokenize adds, to the caller.
         start = self.tokenize("")
         rest = list(tokens[len(start) :] if start and list(tokens[: len(start)]) == start else tokens)
@@ -263,19 +263,9 @@ class LlamaCppModel(Model):
         # SentencePiece vocabularies put a space before the first word.
         return text[1:] if text.startswith(" ") and self.info.tokenizer == "llama" and start else text
 
-    def _checked(self, tokens: Sequence[int]) -> list[int]:
+    def _checked(self, tokens: Sequence[int], phase: str) -> list[int]:
         # The server takes numbers beyond 32 bits for other ones.
-        size = self.info.vocabulary_size or 1 << 31
-        for token in tokens:
-            if not 0 <= token < size:
-                raise BackendError(
-                    f"there is no token {token}",
-                    backend=NAME,
-                    phase="tokenize",
-                    cause="unsupported",
-                    why=f"the vocabulary has the tokens 0 to {size - 1}",
-                    advice="Take token ids from `tokenize` of the same model.",
-                )
+        check_tokens(tokens, self.info.vocabulary_size or 1 << 31, NAME, phase)
         return list(tokens)
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
