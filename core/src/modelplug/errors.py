@@ -250,7 +250,6 @@ class BackendError(ModelplugError):
             **data,
         )
 
-
     @property
     def is_fault(self) -> bool:
         """Whether something went wrong in the engine, as opposed to a request refused or given up."""
