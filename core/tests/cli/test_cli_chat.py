@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +177,11 @@ class Terminal:
         return before + words
 
     def type(self, text: str) -> None:
-        """Type at the keyboard."""
+        """Type at the keyboard, as late as a person would.
+
+        A signal between a prompt and the read that waits for its answer is only seen when that read ends.
+        """
+        time.sleep(0.3)
         os.write(self.controller, text.encode())
 
     def end(self) -> int:
