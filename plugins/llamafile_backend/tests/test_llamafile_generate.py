@@ -367,3 +367,14 @@ def test_closing_during_a_request_ends_it_with_an_error(load: Callable[..., Mode
     model.close()
     with pytest.raises(BackendError, match="closed"):
         list(stream)
+
+
+def test_closing_ends_a_request_whose_answer_has_arrived_but_was_not_taken(load: Callable[..., Model]) -> None:
+    """What a fast server has sent ahead is no output any more: the request ends with the same error."""
+    model = load("modern")
+    stream = model.generate(PROMPT, GenerateParams(temperature=0, max_tokens=16))
+    next(stream)
+    time.sleep(0.5)
+    model.close()
+    with pytest.raises(BackendError, match="closed"):
+        list(stream)

@@ -177,11 +177,14 @@ class LlamafileModel(Model):
             cancel.on_cancel(stream.abort)
             try:
                 for chunk in generation.chunks(stream, cancel):
+                    # A fast server may have sent the whole answer before it was stopped.
+                    if self._closed:
+                        raise closed("generate")
                     if chunk.stats is not None:
                         self._count(chunk)
                     yield chunk
             except BackendError as error:
-                if self._closed:
+                if self._closed and error.cause != "closed":
                     raise closed("generate") from error
                 raise
 
