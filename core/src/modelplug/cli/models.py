@@ -161,7 +161,7 @@ def _readable(folder: Path) -> bool:
 
 
 def _free_name(path: Path, taken: set[str]) -> str:
-    from modelplug.history.store import RESERVED_NAMES
+    from modelplug.history.records import RESERVED_NAMES
 
     base = (
         re.sub(r"-00001-of-\d{5}$", "", path.stem if path.is_file() else path.name).strip().lstrip("-")

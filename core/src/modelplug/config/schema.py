@@ -84,6 +84,7 @@ class Settings:
         deadlines: How long each phase may take.
         generation: How to generate unless the request says otherwise.
         backends: One section per backend, by its name.
+        extras: What was brought over from another program and has no effect here; kept for a way back.
     """
 
     version: int = attrs.field(default=VERSION, validator=[validators.ge(1), validators.le(VERSION)])
@@ -97,3 +98,4 @@ class Settings:
     deadlines: DeadlineSettings = attrs.field(factory=DeadlineSettings)
     generation: GenerationSettings = attrs.field(factory=GenerationSettings)
     backends: dict[str, dict[str, Any]] = attrs.field(factory=dict)
+    extras: dict[str, Any] = attrs.field(factory=dict)

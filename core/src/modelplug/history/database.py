@@ -32,7 +32,15 @@ CREATE TABLE runs (
 CREATE INDEX runs_by_model ON runs (fingerprint, backend, id);
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
+# What a migration brought over from another program, and can take away again.
+_ORIGINS = """
+ALTER TABLE models ADD COLUMN origin TEXT NOT NULL DEFAULT '';
+ALTER TABLE runs ADD COLUMN origin TEXT NOT NULL DEFAULT '';
+ALTER TABLE runs ADD COLUMN details TEXT NOT NULL DEFAULT '';
+CREATE INDEX runs_by_origin ON runs (origin) WHERE origin <> '';
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _ORIGINS)
 """Statements that lead from each layout to the next; the layout's number is how many have been run."""
 
 

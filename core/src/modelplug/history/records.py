@@ -10,10 +10,14 @@ import attrs
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["KnownModel", "RunRecord", "now"]
+__all__ = ["MINIMUM_TOKENS", "RESERVED_NAMES", "KnownModel", "RunRecord", "now"]
 
 MINIMUM_TOKENS = 16
 """Runs with fewer tokens say more about start-up than about speed."""
+
+
+RESERVED_NAMES = frozenset({"demo", "-"})
+"""Names that mean something else on the command line."""
 
 
 def now() -> str:
@@ -45,6 +49,8 @@ class RunRecord:
         error: What went wrong; empty on success.
         estimated_bytes: The memory that was predicted.
         time: When, in UTC, as ISO 8601 spells it.
+        origin: The migration that brought it over from another program; empty if it was measured here.
+        details: What else that program said, as JSON text: how it measured, for example.
     """
 
     fingerprint: str
@@ -66,6 +72,8 @@ class RunRecord:
     error: str = ""
     estimated_bytes: int | None = None
     time: str = attrs.field(factory=now)
+    origin: str = ""
+    details: str = ""
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -91,6 +99,7 @@ class KnownModel:
         parameters: Number of weights.
         added: When it was added.
         last_seen: When it was last added or found.
+        origin: The migration that added it; empty if the user did.
     """
 
     name: str
@@ -103,3 +112,4 @@ class KnownModel:
     parameters: int | None = None
     added: str = attrs.field(factory=now)
     last_seen: str = attrs.field(factory=now)
+    origin: str = ""

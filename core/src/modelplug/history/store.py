@@ -13,11 +13,12 @@ import attrs
 
 from modelplug.errors import ModelplugError, UsageError
 from modelplug.history import database
-from modelplug.history.records import MINIMUM_TOKENS, KnownModel, RunRecord
+from modelplug.history.imports import replace_imported
+from modelplug.history.records import MINIMUM_TOKENS, RESERVED_NAMES, KnownModel, RunRecord
 from modelplug.logs import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from modelplug.formats.model_info import ModelInfo
     from modelplug.paths import Paths
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["RESERVED_NAMES", "HistoryStore", "check_name"]
 
 T = TypeVar("T")
-
-RESERVED_NAMES = frozenset({"demo", "-"})
-"""Names that mean something else on the command line."""
 
 _RUN_FIELDS = tuple(field.name for field in attrs.fields(RunRecord))
 _MODEL_FIELDS = tuple(field.name for field in attrs.fields(KnownModel))
@@ -73,8 +71,9 @@ class HistoryStore:
         device: str | None = None,
         gpu_layers: int | None = None,
         limit: int | None = 100,
+        imported: bool = False,
     ) -> list[RunRecord]:
-        """Earlier runs, newest first.
+        """Earlier runs on this machine, newest first.
 
         Args:
             fingerprint: Only of this model.
@@ -82,10 +81,13 @@ class HistoryStore:
             device: Only on this device.
             gpu_layers: Only with this many layers on it.
             limit: At most this many; None gives all.
+            imported: Whether to give those brought over from other programs instead, whose figures nobody
+                here has measured.
         """
         wanted = {"fingerprint": fingerprint, "backend": backend, "device": device, "gpu_layers": gpu_layers}
         given = {name: value for name, value in wanted.items() if value is not None}
-        where = " AND ".join(f"{name} = :{name}" for name in given) or "1"
+        conditions = [f"{name} = :{name}" for name in given]
+        where = " AND ".join([*conditions, "origin <> ''" if imported else "origin = ''"])
         names = ", ".join(_RUN_FIELDS)
         statement = f"SELECT {names} FROM runs WHERE {where} ORDER BY id DESC LIMIT :limit"  # noqa: S608  our own names
         values = {**given, "limit": -1 if limit is None else limit}
@@ -112,7 +114,7 @@ class HistoryStore:
         """
         statement = (
             "SELECT completion_tokens / generate_seconds FROM runs WHERE fingerprint = ? AND backend = ? "
-            "AND (?3 IS NULL OR device = ?3) AND (?4 IS NULL OR gpu_layers = ?4) AND success "
+            "AND (?3 IS NULL OR device = ?3) AND (?4 IS NULL OR gpu_layers = ?4) AND success AND origin = '' "
             "AND completion_tokens >= ?5 AND generate_seconds > 0 ORDER BY id DESC LIMIT ?6"
         )
         values = (fingerprint, backend, device, gpu_layers, MINIMUM_TOKENS, limit)
@@ -146,11 +148,7 @@ class HistoryStore:
         )
         values = {**attrs.asdict(known), "path": str(known.path)}
         if not self._do(lambda c: c.execute(statement, values).rowcount == 1, otherwise=False):
-            raise ModelplugError(
-                f"the name {name} can't be kept",
-                why=self._trouble,
-                advice=f"make {self.path.parent} writable, or set MODELPLUG_HOME to a folder that is",
-            )
+            raise self._unusable(f"the name {name} can't be kept")
         return self.find_model(name) or known
 
     def models(self) -> list[KnownModel]:
@@ -176,6 +174,40 @@ class HistoryStore:
     def nearest_names(self, name: str) -> list[str]:
         """The names most like `name`, best first, at most three."""
         return difflib.get_close_matches(name, [model.name for model in self.models()], n=3, cutoff=0.5)
+
+    # What migrations bring ----------------------------------------------------------------------------
+
+    def add_imported(
+        self, origin: str, *, models: Iterable[KnownModel] = (), runs: Iterable[RunRecord] = ()
+    ) -> None:
+        """Keep what was known elsewhere, all of it or nothing; doing it again changes nothing.
+
+        A model whose path has a name already is left alone, and a name that is taken gets a number.
+
+        Args:
+            origin: The migration that brings it; not empty.
+            models: Named models.
+            runs: Earlier runs.
+
+        Raises:
+            ModelplugError: It can't be kept.
+        """
+        new_models, new_runs = list(models), list(runs)
+        if not self._do(lambda c: replace_imported(c, origin, new_models, new_runs), otherwise=False):
+            raise self._unusable("the history of another program can't be kept")
+
+    def remove_imported(self, origin: str) -> None:
+        """Forget what `add_imported` kept; what a user has changed since stays.
+
+        Raises:
+            ModelplugError: It can't be removed.
+        """
+        if not self._do(lambda c: replace_imported(c, origin, [], []), otherwise=False):
+            raise self._unusable("what a migration brought can't be removed from the history")
+
+    def _unusable(self, what: str) -> ModelplugError:
+        advice = f"make {self.path.parent} writable, or set MODELPLUG_HOME to a folder that is"
+        return ModelplugError(what, why=self._trouble, advice=advice)
 
     # The database -------------------------------------------------------------------------------------
 
