@@ -218,10 +218,14 @@ class WorkerProcess:
         while True:
             waited = time.monotonic() - began
             if seconds is not None and waited >= seconds:
+                # What came while this thread did not get its turn is not late.
+                with contextlib.suppress(queue.Empty):
+                    return reply.messages.get_nowait()
                 raise self._time_out(reply, phase, seconds)
             silence = time.monotonic() - max(self.last_beat, began)
-            # Some engines hold the interpreter lock while they load; silence is no sign of death then.
-            silent = phase != "load" and silence > HEARTBEAT_SECONDS
+            # The first beat comes after the start, and some engines hold the interpreter lock while they
+            # load; silence is no sign of death then.
+            silent = phase not in ("start", "load") and silence > HEARTBEAT_SECONDS
             # After this program itself was stopped for a while, the beats wait to be read; look twice.
             if silent and suspicious:
                 raise self._time_out(reply, phase, HEARTBEAT_SECONDS)
