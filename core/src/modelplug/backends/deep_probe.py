@@ -82,7 +82,7 @@ def probe(
 
 def _failure(result: ChildResult, report: BackendReport) -> str:
     if result.state == "timeout":
-        return f"importing {report.engine} did not finish within {result.seconds:.0f} s"
+        return f"importing {report.engine} did not finish within {result.deadline:.0f} s"
     if result.state == "exit":
         from modelplug.backends.exits import explain_exit
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -21,6 +22,8 @@ __all__ = ["ChildResult", "run_child"]
 MAX_OUTPUT = 4 * 1024 * 1024
 # How long to wait for the pipes to close once the child itself has ended.
 GRACE = 0.25
+# And how much longer if they still hold something: on a busy machine the threads that read come late.
+BUSY_GRACE = 5.0
 
 
 @attrs.frozen(kw_only=True)
@@ -35,6 +38,7 @@ class ChildResult:
         stderr: Its error output, cut at the limit.
         exit_status: None if we stopped it or it never started; minus the signal number if one ended it.
         seconds: How long it took.
+        deadline: How long it was allowed to take, in seconds.
         reason: For `start-failed`, why.
     """
 
@@ -44,6 +48,7 @@ class ChildResult:
     stderr: str = ""
     exit_status: int | None = None
     seconds: float = 0.0
+    deadline: float = 0.0
     reason: str = ""
 
     @property
@@ -59,7 +64,7 @@ class ChildResult:
         if self.state == "start-failed":
             return f"{self.program} could not be started: {self.reason}"
         if self.state == "timeout":
-            return f"{self.program} did not answer within {self.seconds:.1f} s and was stopped"
+            return f"{self.program} did not answer within {self.deadline:.1f} s and was stopped"
         if self.state == "overflow":
             return f"{self.program} wrote more than {MAX_OUTPUT // 1024} KiB and was stopped"
         said = first_line(self.stderr) or first_line(self.stdout)
@@ -108,6 +113,23 @@ class _Reader(threading.Thread):
         # Closing the pipe makes a child that is still writing fail; the event stops the wait for it.
         self._enough.set()
 
+    def finish(self, seconds: float) -> None:
+        """Wait for the end so many seconds, and a little beyond them while there is something to read."""
+        limit = time.monotonic() + seconds + BUSY_GRACE
+        self.join(seconds)
+        while self.is_alive() and self._unread() and time.monotonic() < limit:
+            self.join(0.01)
+
+    def _unread(self) -> bool:
+        if sys.platform == "win32":
+            return False
+        poll = select.poll()
+        try:
+            poll.register(self._stream.fileno(), select.POLLIN)
+        except ValueError:
+            return False  # it has just been closed
+        return bool(poll.poll(0))
+
     @property
     def text(self) -> str:
         return b"".join(self._chunks).decode("utf-8", "replace")
@@ -134,7 +156,7 @@ def run_child(
     program = os.path.basename(argv[0])  # noqa: PTH119  a Windows path must work as a string too
     started = time.monotonic()
     if deadline <= 0:
-        return ChildResult(program=program, state="timeout")
+        return ChildResult(program=program, state="timeout", deadline=deadline)
     env = {**(os.environ if environ is None else environ), "LC_ALL": "C"}
     try:
         process = _start(argv, env)
@@ -157,6 +179,7 @@ def run_child(
         stderr=readers[1].text,
         exit_status=status if state in {"ok", "exit"} else None,
         seconds=time.monotonic() - started,
+        deadline=deadline,
     )
 
 
@@ -189,7 +212,7 @@ def _wait(
         if process.poll() is not None:
             # It has ended but something it started holds a pipe: take what there is and go.
             for reader in readers:
-                reader.join(min(GRACE, remaining))
+                reader.finish(min(GRACE, remaining))
             break
         enough.wait(min(0.05, remaining))
         if enough.is_set() and any(reader.is_alive() for reader in readers):
@@ -207,7 +230,7 @@ def _wait(
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(GRACE * 4)
         for reader in readers:
-            reader.join(GRACE)
+            reader.finish(GRACE)
     return state
 
 
