@@ -294,17 +294,19 @@ def test_leaving_an_asynchronous_stream_stops_the_engine(
 
     async def use() -> None:
         async with await modelplug.load_async("demo", backend="sound", pace=0.01, runtime=runtime) as model:
+            begun = asyncio.Event()
 
             async def consume() -> None:
                 stream = model.generate("a", endless)
                 async for _ in stream:
+                    begun.set()
                     if how == "break":
                         break
                 await stream.aclose()  # type: ignore[attr-defined]
 
             task = asyncio.create_task(consume())
             if how == "cancel":
-                await asyncio.sleep(0.3)
+                await begun.wait()
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
@@ -315,14 +317,19 @@ def test_leaving_an_asynchronous_stream_stops_the_engine(
     asyncio.run(use())
 
 
-def test_cancelling_the_task_stops_an_asynchronous_load(runtime: Runtime) -> None:
+def test_cancelling_the_task_stops_an_asynchronous_load(
+    runtime: Runtime, misbehaving: Any, tmp_path: Path
+) -> None:
     """A cancelled `load_async` stops the engine that is loading."""
+    journal = tmp_path / "journal"
 
     async def use() -> None:
         task = asyncio.create_task(
-            modelplug.load_async("demo", backend="misbehaving", fault="hang", runtime=runtime)
+            modelplug.load_async(
+                "demo", backend="misbehaving", fault="hang", journal=str(journal), runtime=runtime
+            )
         )
-        await asyncio.sleep(1.0)
+        assert await asyncio.to_thread(misbehaving.eventually, journal.exists, 60)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

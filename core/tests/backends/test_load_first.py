@@ -171,7 +171,9 @@ def test_the_failed_attempt_is_gone_before_the_next_begins(
             left.append({p for p in misbehaving.processes_with("MODELPLUG_SUPERVISED=") if p != pid})
 
     before = misbehaving.processes_with("MODELPLUG_SUPERVISED=")
-    loading = tried(misbehaving, plans, on_attempt=look, deadlines=Deadlines(load=1.5, close=0.2))
+    # What hangs is waited for to the end, so not for long, but long enough for the sound one to load.
+    deadlines = Deadlines(start=60.0, load=4.0 if "hang" in fault else 60.0, close=0.2)
+    loading = tried(misbehaving, plans, on_attempt=look, deadlines=deadlines)
     assert [attempt.success for attempt in loading.attempts] == [False, True]
     home = str(Runtime().paths.config)
     assert not [p for p in left[0] - before if home in _environment(p)]

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from modelplug.backends import process as process_module
@@ -210,10 +211,13 @@ def test_a_hang_ends_at_its_deadline(misbehaving: Any, fault: str, at: str) -> N
     deadlines = Deadlines(start=60.0, load=60.0, first_token=60.0, close=0.2)
     if at in ("import", "load"):
         deadlines = Deadlines(start=60.0, load=1.5, first_token=60.0, close=0.2)
-    else:
+    elif at == "first":
         deadlines = Deadlines(start=60.0, load=60.0, first_token=1.0, close=0.2)
     began = time.monotonic()
-    error = _provoke(misbehaving, fault, at, deadlines=deadlines)
+    if at == "middle":
+        error = _hang_in_the_middle(misbehaving, fault, deadlines)
+    else:
+        error = _provoke(misbehaving, fault, at, deadlines=deadlines)
     assert time.monotonic() - began < 30
     assert isinstance(error, WorkerTimeoutError)
     assert error.cause == "timeout"
@@ -221,6 +225,17 @@ def test_a_hang_ends_at_its_deadline(misbehaving: Any, fault: str, at: str) -> N
     assert error.phase == phases[at]
     assert error.seconds == (1.5 if at in ("import", "load") else 1.0)
     assert "--timeout" in error.advice
+
+
+def _hang_in_the_middle(misbehaving: Any, fault: str, deadlines: Deadlines) -> BackendError:
+    # Only what follows the first token is to be late, on a busy machine too.
+    with misbehaving.start(fault, "middle", deadlines=deadlines) as model:
+        stream = model.generate("one two three four", GenerateParams(max_tokens=6))
+        next(stream)
+        model._request = attrs.evolve(model._request, deadlines=attrs.evolve(deadlines, first_token=1.0))
+        with pytest.raises(BackendError) as caught:
+            list(stream)
+    return caught.value
 
 
 def test_a_worker_that_does_not_start_in_time_is_an_error(
@@ -265,27 +280,34 @@ def test_a_slow_engine_that_beats_is_left_alone(misbehaving: Any, monkeypatch: p
         assert misbehaving.text_of(model, "!hang first", 1) == "!hang "
 
 
-def test_a_request_that_is_late_leaves_the_others_alone(misbehaving: Any) -> None:
+def test_a_request_that_is_late_leaves_the_others_alone(
+    misbehaving: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A request past its deadline that can be stopped by itself does not take the worker with it."""
-    deadlines = Deadlines(start=60.0, load=60.0, first_token=1.0, close=0.5)
-    with misbehaving.start(pace=0.05, deadlines=deadlines) as model:
+    with misbehaving.start(pace=0.05) as model:
         texts: list[str] = []
         other = threading.Thread(target=lambda: texts.append(misbehaving.text_of(model, "a", 60)))
         other.start()
         with pytest.raises(WorkerTimeoutError, match="tokenize within 1 s"):
-            _late(model)
+            _late(model, monkeypatch)
         other.join()
         assert texts == ["a " * 60]
         assert misbehaving.text_of(model, "b", 1) == "b "
 
 
-def _late(model: Any) -> None:
+def _late(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     # A request whose first answer never comes but which ends when it is cancelled.
     reply = model.process.send({"op": "generate", "prompt": "x", "params": {"max_tokens": None}})
     number = reply.number
     model.process.forget(reply)
     silent = type(reply)(number)
-    threading.Timer(1.2, lambda: silent.messages.put({"op": "result", "id": number})).start()
+    cancel = model.process.cancel
+
+    def end(cancelled: int) -> None:
+        cancel(cancelled)
+        silent.messages.put({"op": "result", "id": cancelled})
+
+    monkeypatch.setattr(model.process, "cancel", end)
     model.process.wait(silent, "tokenize", 1.0)
 
 
@@ -298,10 +320,12 @@ def test_cancelling_one_request_does_not_hurt_another(misbehaving: Any) -> None:
         token = CancelToken()
         reasons: list[str | None] = []
         texts: list[str] = []
+        begun = threading.Event()
 
         def cancelled() -> None:
-            stream = model.generate("one", GenerateParams(max_tokens=10_000), cancel=token)
-            reasons.extend(chunk.finish_reason for chunk in stream)
+            for chunk in model.generate("one", GenerateParams(max_tokens=10_000), cancel=token):
+                reasons.append(chunk.finish_reason)
+                begun.set()
 
         def whole() -> None:
             texts.append(misbehaving.text_of(model, "two", 60))
@@ -309,7 +333,7 @@ def test_cancelling_one_request_does_not_hurt_another(misbehaving: Any) -> None:
         threads = [threading.Thread(target=cancelled), threading.Thread(target=whole)]
         for thread in threads:
             thread.start()
-        time.sleep(0.3)
+        assert begun.wait(60)
         token.cancel()
         for thread in threads:
             thread.join()
@@ -337,14 +361,20 @@ def test_a_token_that_was_cancelled_before_ends_the_request_at_once(misbehaving:
         assert misbehaving.text_of(model, "two", 1) == "two "
 
 
-def test_loading_can_be_cancelled_and_a_loaded_model_can_not(misbehaving: Any) -> None:
+def test_loading_can_be_cancelled_and_a_loaded_model_can_not(misbehaving: Any, tmp_path: Path) -> None:
     """The token stops loading, as a cancellation; once loading is over it means nothing any more."""
     token = CancelToken()
-    timer = threading.Timer(1.0, token.cancel)
-    timer.start()
+    journal = tmp_path / "journal"
+
+    def cancel() -> None:
+        misbehaving.eventually(journal.exists, 60)
+        token.cancel()
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
     with pytest.raises(GenerationCancelledError) as caught:
-        misbehaving.start("hang", cancel=token)
-    timer.join()
+        misbehaving.start("hang", cancel=token, journal=str(journal))
+    thread.join()
     assert (caught.value.cause, caught.value.phase) == ("cancelled", "load")
     late = CancelToken()
     with misbehaving.start(cancel=late) as model:
@@ -356,19 +386,22 @@ def test_closing_while_generating_ends_the_stream_with_an_error(misbehaving: Any
     """Closing the model from another thread ends a running request as closed or as cancelled."""
     model = misbehaving.start(pace=0.02)
     ends: list[object] = []
+    begun = threading.Event()
 
     def run() -> None:
         try:
-            stream = model.generate("one", GenerateParams(max_tokens=10_000))
-            ends.extend(chunk.finish_reason for chunk in stream if chunk.finish_reason)
+            for chunk in model.generate("one", GenerateParams(max_tokens=10_000)):
+                begun.set()
+                if chunk.finish_reason:
+                    ends.append(chunk.finish_reason)
         except BackendError as error:
             ends.append(error.cause)
 
     thread = threading.Thread(target=run)
     thread.start()
-    time.sleep(0.3)
+    assert begun.wait(60)
     model.close()
-    thread.join(10)
+    thread.join()
     assert ends in (["closed"], ["cancelled"])
     with pytest.raises(BackendError, match="closed"):
         misbehaving.text_of(model, "two")

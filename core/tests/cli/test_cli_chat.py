@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -145,11 +144,12 @@ def test_a_crash_ends_a_piped_conversation(misbehaving: Any) -> None:
 
 
 class Terminal:
-    """A conversation at a pseudo-terminal."""
+    """A conversation at a pseudo-terminal, with the helpers of the misbehaving engine."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, misbehaving: Any, *arguments: str) -> None:
         import pty
 
+        self.misbehaving = misbehaving
         self.controller, terminal = pty.openpty()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "modelplug", "chat", "demo", *arguments],
@@ -181,7 +181,7 @@ class Terminal:
 
         A signal between a prompt and the read that waits for its answer is only seen when that read ends.
         """
-        time.sleep(0.3)
+        assert self.misbehaving.eventually(lambda: self.misbehaving.waits(self.process.pid), 60)
         os.write(self.controller, text.encode())
 
     def end(self) -> int:
@@ -199,12 +199,14 @@ def _take(terminal: int) -> None:
     import fcntl
     import termios
 
+    # Tests that go on after a hangup themselves must not hand that down.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
 
 
 def test_ctrl_c_ends_the_answer_and_not_the_conversation(misbehaving: Any, own_home: Path) -> None:
     """At a terminal Ctrl-C stops the answer; the next message is answered; end of input leaves with 0."""
-    terminal = Terminal(*ECHO[:-1], "100000", "--set", "pace=0.02")
+    terminal = Terminal(misbehaving, *ECHO[:-1], "100000", "--set", "pace=0.02")
     terminal.until("> ")
     terminal.type("hello\n")
     terminal.until("user=hello user=hello")
@@ -223,7 +225,7 @@ def test_ctrl_c_ends_the_answer_and_not_the_conversation(misbehaving: Any, own_h
 
 def test_ctrl_c_at_the_prompt_leaves(misbehaving: Any) -> None:
     """At the prompt, Ctrl-C ends the program with 130."""
-    terminal = Terminal(*ECHO)
+    terminal = Terminal(misbehaving, *ECHO)
     terminal.until("> ")
     terminal.type("\x03")
     assert terminal.end() == 130
@@ -231,7 +233,7 @@ def test_ctrl_c_at_the_prompt_leaves(misbehaving: Any) -> None:
 
 def test_an_error_at_a_terminal_does_not_end_the_conversation(misbehaving: Any) -> None:
     """A message that is too long is refused, and the conversation before it goes on."""
-    terminal = Terminal(*ECHO)
+    terminal = Terminal(misbehaving, *ECHO)
     terminal.until("> ")
     terminal.type("first\n")
     terminal.until("user=first user=first")
@@ -247,7 +249,7 @@ def test_an_error_at_a_terminal_does_not_end_the_conversation(misbehaving: Any) 
 
 def test_a_hangup_leaves_no_orphan(misbehaving: Any, own_home: Path) -> None:
     """Closing the terminal window ends program and worker."""
-    terminal = Terminal(*ECHO)
+    terminal = Terminal(misbehaving, *ECHO)
     terminal.until("> ")
     os.killpg(terminal.process.pid, signal.SIGHUP)
     terminal.end()

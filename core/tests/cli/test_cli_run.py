@@ -264,7 +264,8 @@ def test_a_prompt_longer_than_the_context() -> None:
 
 def test_a_deadline_that_can_not_be_kept(misbehaving: Any) -> None:
     """`--timeout 0.001` ends at once with exit status 1 and says what to allow."""
-    done = modelplug("run", "demo", "x", "--timeout", "0.001", "--fallback", "never", *ECHO)
+    slow = ("--set", "fault=hang", *FAULTY)
+    done = modelplug("run", "demo", "x", "--timeout", "0.001", "--fallback", "never", *slow)
     assert done.returncode == 1
     assert "did not load the model within 0.001 s" in done.stderr
     assert "--timeout" in done.stderr
@@ -306,7 +307,7 @@ def test_no_fallback_without_consent(first_fails: None, policy: str, words: str)
 
 
 @pytest.mark.parametrize(("answer", "status"), [("y\n", 0), ("n\n", 1), ("\x03", 130)])
-def test_fallback_asks_at_a_terminal(first_fails: None, answer: str, status: int) -> None:
+def test_fallback_asks_at_a_terminal(misbehaving: Any, first_fails: None, answer: str, status: int) -> None:
     """At a terminal `ask` asks, and does what it is told; Ctrl-C at the question leaves."""
     import pty
 
@@ -327,7 +328,7 @@ def test_fallback_asks_at_a_terminal(first_fails: None, answer: str, status: int
         assert "bad shape" in seen
         # A signal that comes between the question and the read that waits for its answer is only seen by
         # Python when that read ends. Nobody answers so fast.
-        time.sleep(0.3)
+        assert misbehaving.eventually(lambda: misbehaving.waits(process.pid), 60)
         os.write(controller, answer.encode())
         output, _ = process.communicate(timeout=60)
     finally:

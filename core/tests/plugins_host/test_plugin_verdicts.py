@@ -15,7 +15,7 @@ import pytest
 from modelplug.plugins import PluginState, loading
 from modelplug.plugins.verdicts import module_file, probe
 
-WATCHED = {"MODELPLUG_PLUGIN_DEADLINE": "1.5"}
+WATCHED = {"MODELPLUG_PLUGIN_DEADLINE": "3"}
 HANG = "import threading\nthreading.Event().wait()\n"
 CRASH = "import os\nos.abort()\n"
 LEAVE = "import os\nos._exit(0)\n"
@@ -39,7 +39,7 @@ def test_hangs_and_crashes_stay_in_the_child(site: Any) -> None:
     manager.load_all()
     causes = {record.name: record.cause for record in manager.records}
 
-    assert causes["hangs"] == f"importing it did not end within 1.5 s (at {hangs}:6)"
+    assert causes["hangs"] == f"importing it did not end within 3 s (at {hangs}:6)"
     assert causes["crashes"].startswith("importing it ended the process")
     assert f"(at {crashes}:6)" in causes["crashes"]
     assert "exited with status 0" in causes["leaves"]
@@ -147,7 +147,7 @@ def test_one_child_probes_all_harmless_plugins(site: Any) -> None:
     run_child = child.run_child
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(child, "run_child", counted)
-        found = probe(candidates(site), deadline=5)
+        found = probe(candidates(site), deadline=60)
 
     assert len(calls) == 1
     assert {name for name, verdict in found.items() if verdict.safe} == {f"p{number}" for number in range(5)}

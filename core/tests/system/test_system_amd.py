@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -60,7 +59,7 @@ def test_nothing_there_is_absent(machine: Machine) -> None:
 def test_rocm_smi_is_asked(machine: Machine) -> None:
     """With a device file and rocm-smi the devices come from the tool."""
     machine.file("/dev/kfd").printer("rocm-smi", "amd/rocm6.json")
-    found = probe_amd(machine.host, deadline=5)
+    found = probe_amd(machine.host, deadline=20)
     assert (found.state, [device.id for device in found.devices]) == ("ok", ["rocm:0", "rocm:1"])
 
 
@@ -73,7 +72,7 @@ def test_rocm_smi_is_asked(machine: Machine) -> None:
         ("echo {}", "no GPU"),
     ],
 )
-def test_the_kernel_helps_out(machine: Machine, script: str, says: str) -> None:
+def test_the_kernel_helps_out(machine: Machine, in_time: Callable[..., Any], script: str, says: str) -> None:
     """When rocm-smi is broken the kernel's files still name the card, and the cause is reported."""
     machine.file("/dev/kfd").tool("rocm-smi", script)
     card(
@@ -84,9 +83,8 @@ def test_the_kernel_helps_out(machine: Machine, script: str, says: str) -> None:
         product_name="Radeon Pro\n",
     )
     machine.file("/sys/class/drm/card1-DP-1/status", "connected")
-    started = time.monotonic()
-    found = probe_amd(machine.host, deadline=0.5)
-    assert time.monotonic() - started < 3
+    deadline = 0.5 if "sleep" in script else 20
+    found = in_time(3, lambda: probe_amd(machine.host, deadline=deadline))
     (device,) = found.devices
     assert (device.id, device.name, device.memory_total, device.memory_free) == (
         "rocm:0",

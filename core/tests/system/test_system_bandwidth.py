@@ -6,7 +6,7 @@ import json
 import mmap
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -20,6 +20,7 @@ from modelplug.system.bandwidth import Bandwidth, cache_key, load_cached, measur
 from modelplug.system.info import CpuInfo, MemoryInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from core.tests.system.conftest import Machine
@@ -36,11 +37,9 @@ KNOWN = Bandwidth(
 )
 
 
-def test_it_is_measured_within_its_bounds(machine: Machine) -> None:
+def test_it_is_measured_within_its_bounds(machine: Machine, in_time: Callable[..., Any]) -> None:
     """A measurement ends in time, stays within an eighth of the memory, and is a plausible speed."""
-    started = time.monotonic()
-    result = measure(CPU, MEMORY, host=machine.host, seconds=0.3)
-    assert time.monotonic() - started < 1.5
+    result = in_time(1.5, lambda: measure(CPU, MEMORY, host=machine.host, seconds=0.3))
     assert result.buffer_bytes == 64 * MIB
     assert result.threads == 2
     # Anything that runs this test reads more than 100 MB/s and less than 10 TB/s.
@@ -66,10 +65,12 @@ def test_bytes_are_counted_as_read(monkeypatch: pytest.MonkeyPatch, machine: Mac
             calls.append(count)
 
     monkeypatch.setattr(bandwidth, "_memchr", lambda: slow_memchr)
-    result = measure(attrs.evolve(CPU, usable_cores=1), MEMORY, host=machine.host, seconds=0.3)
+    cpu = attrs.evolve(CPU, usable_cores=1)
+    # A busy machine lets a sleeper oversleep, but not in every round of every measurement.
+    rate = max(measure(cpu, MEMORY, host=machine.host, seconds=0.3).bytes_per_second for _ in range(3))
     assert set(calls) == {4 * MIB}
     # One piece of 4 MiB takes at least 10 ms.
-    assert 1 * MIB / 0.01 < result.bytes_per_second <= 4 * MIB / 0.01
+    assert 1 * MIB / 0.01 < rate <= 4 * MIB / 0.01
 
 
 def test_too_little_memory_is_an_error(machine: Machine) -> None:

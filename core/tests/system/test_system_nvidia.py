@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -25,14 +24,14 @@ def test_no_sign_of_a_driver_is_absent_without_a_process(machine: Machine) -> No
     """Without device files and nvidia-smi the answer is `absent`, even where NVML's module is installed."""
     machine.modules.add("pynvml")
     machine.python = "/nowhere/python"
-    found = probe_nvidia(machine.host, deadline=5)
+    found = probe_nvidia(machine.host, deadline=20)
     assert (found.state, found.devices) == ("absent", ())
 
 
 def test_one_gpu(machine: Machine) -> None:
     """A row of nvidia-smi becomes a device with sizes in bytes."""
     machine.printer("nvidia-smi", "nvidia/one_h200.csv")
-    found = probe_nvidia(machine.host, deadline=5)
+    found = probe_nvidia(machine.host, deadline=20)
     (device,) = found.devices
     assert found.state == "ok"
     assert (device.id, device.name, device.vendor) == ("cuda:0", "NVIDIA H200", "nvidia")
@@ -111,7 +110,7 @@ def test_an_old_driver_is_asked_again_with_fewer_fields(machine: Machine, record
         "*compute_cap*) echo 'Field \"compute_cap\" is not a valid field to query.'; exit 2;;\n"
         f"*) /bin/cat '{machine.root / 'old.csv'}';;\nesac",
     )
-    found = probe_nvidia(machine.host, deadline=5)
+    found = probe_nvidia(machine.host, deadline=20)
     assert (found.state, found.devices[0].name) == ("ok", "Tesla K80")
     assert found.devices[0].compute_capability is None
     assert len(OLD_FIELDS) == 6
@@ -121,7 +120,7 @@ def test_a_driver_that_is_not_loaded_is_quoted(machine: Machine, recorded: Recor
     """When nvidia-smi fails, the outcome says what it said."""
     machine.file("/said.txt", recorded("nvidia/no_driver.txt"))
     machine.tool("nvidia-smi", f"/bin/cat '{machine.root / 'said.txt'}'; exit 9")
-    found = probe_nvidia(machine.host, deadline=5)
+    found = probe_nvidia(machine.host, deadline=20)
     assert found.state == "failed"
     assert "status 9: NVIDIA-SMI has failed because it couldn't communicate" in found.detail
 
@@ -136,12 +135,13 @@ def test_a_driver_that_is_not_loaded_is_quoted(machine: Machine, recorded: Recor
         ("while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done", "stopped"),
     ],
 )
-def test_a_broken_tool_is_contained(machine: Machine, script: str, says: str) -> None:
+def test_a_broken_tool_is_contained(
+    machine: Machine, in_time: Callable[..., Any], script: str, says: str
+) -> None:
     """A tool that hangs, crashes, floods or talks nonsense is a failure with its cause, in time."""
     machine.tool("nvidia-smi", script)
-    started = time.monotonic()
-    found = probe_nvidia(machine.host, deadline=1)
-    assert time.monotonic() - started < 4
+    deadline = 1 if "sleep" in script or "while" in script else 20
+    found = in_time(4, lambda: probe_nvidia(machine.host, deadline=deadline))
     assert (found.state, found.devices) == ("failed", ())
     assert says in found.detail
 
@@ -194,12 +194,12 @@ def test_hidden_devices_stay_in_the_list(machine: Machine) -> None:
     """A hidden GPU is listed as not visible, and the order of numbering is warned about."""
     machine.printer("nvidia-smi", "nvidia/two_sizes.csv")
     machine.environ["CUDA_VISIBLE_DEVICES"] = "1"
-    found = probe_nvidia(machine.host, deadline=5)
+    found = probe_nvidia(machine.host, deadline=20)
     assert [device.visible for device in found.devices] == [False, True]
     assert "1 visible" in found.detail
     assert "CUDA_DEVICE_ORDER=PCI_BUS_ID" in found.detail
     machine.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-    assert "CUDA_DEVICE_ORDER" not in probe_nvidia(machine.host, deadline=5).detail
+    assert "CUDA_DEVICE_ORDER" not in probe_nvidia(machine.host, deadline=20).detail
 
 
 def test_mig_slices_are_listed(machine: Machine, recorded: Recorded) -> None:
@@ -209,7 +209,7 @@ def test_mig_slices_are_listed(machine: Machine, recorded: Recorded) -> None:
         "nvidia-smi",
         f"[ \"$1\" = -L ] && exec /bin/cat '{machine.root}/b.txt'\nexec /bin/cat '{machine.root}/a.csv'",
     )
-    found = probe_nvidia(machine.host, deadline=5)
+    found = probe_nvidia(machine.host, deadline=20)
     assert [(device.id, device.visible) for device in found.devices] == [
         ("cuda:0", False),
         ("cuda:0:mig:0", True),

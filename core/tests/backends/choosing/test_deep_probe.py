@@ -108,12 +108,16 @@ def test_a_probe_that_was_killed_is_not_believed_for_long(kit: Any) -> None:
 
 def test_a_hanging_engine_is_stopped_with_everything_it_started(kit: Any, tmp_path: Path) -> None:
     """At the deadline the engine and its own children are killed, and the verdict is not remembered."""
-    started = time.monotonic()
-    answer = probe(kit, "hangs", deadline=2.0)
+    # On a busy machine the engine may need longer to get as far as hanging.
+    for deadline in (2.0, 8.0, 32.0):
+        started = time.monotonic()
+        answer = probe(kit, "hangs", deadline=deadline)
+        if (tmp_path / "pid").exists():
+            break
 
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < deadline + 8
     assert answer.fields["state"] == "broken"
-    assert "did not finish within 2 s" in answer.fields["cause"]
+    assert f"did not finish within {deadline:.0f} s" in answer.fields["cause"]
     assert not answer.definite
     grandchild = int((tmp_path / "pid").read_text())
     deadline = time.monotonic() + 5

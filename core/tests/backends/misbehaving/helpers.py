@@ -92,6 +92,23 @@ def running(pid: int) -> bool:
         return False
 
 
+def waits(pid: int) -> bool:
+    """Whether a process has nothing to do but wait: every thread of it sleeps, and sleeps on."""
+    first, second = _threads(pid), _threads(pid)
+    return first == second and bool(first) and all(state == "S" for state, _ in first.values())
+
+
+def _threads(pid: int) -> dict[str, tuple[str, str]]:
+    """The state of each thread, and how often it has given up its processor."""
+    found = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            status = (task / "status").read_text()
+            state = status.partition("State:\t")[2][:1]
+            found[task.name] = (state, status.partition("voluntary_ctxt_switches:")[2])
+    return found
+
+
 def processes_with(text: str) -> set[int]:
     """Running processes with this in their environment."""
     found = set()
