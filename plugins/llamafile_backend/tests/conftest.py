@@ -30,7 +30,7 @@ import json, sys, xllamacpp
 params = xllamacpp.CommonParams()
 params.model.path = sys.argv[1]
 params.n_ctx, params.n_parallel, params.n_gpu_layers = 512, 1, 0
-params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 2
+params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
 params.warmup = params.ui = params.fit_params = False
 params.verbosity = 0
 server = xllamacpp.Server(params)
@@ -93,7 +93,8 @@ def request_for(
             "path": model_file,
             "info": info,
             "context_size": 512,
-            "threads": 2,
+            # Threads that wait by spinning make each other wait when the machine is busy.
+            "threads": 1,
             "deadlines": Deadlines(load=60.0, first_token=60.0),
             "scratch": scratch,
         }

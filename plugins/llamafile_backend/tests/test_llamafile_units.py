@@ -277,7 +277,7 @@ def test_ports_are_those_of_our_own_processes() -> None:
 
 def test_what_is_in_force_is_what_was_asked_for(load: Callable[..., Model]) -> None:
     """Without a difference there is no note."""
-    effective = load("modern", settings={"batch_size": 64}).effective
+    effective = load("modern", threads=2, settings={"batch_size": 64}).effective
     assert (effective.backend, effective.device, effective.gpu_layers) == ("llamafile", "cpu", 0)
     assert (effective.context_size, effective.threads, effective.batch_size) == (512, 2, 64)
     assert effective.notes == ()

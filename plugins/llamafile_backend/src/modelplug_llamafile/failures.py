@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from modelplug.backends.streaming import OVERFLOW_ADVICE
 from modelplug.errors import BackendError, ContextOverflowError, WorkerTimeoutError
-from modelplug_llamafile.server import crashed
+from modelplug_llamafile.server import crashed, has_ended
 
 if TYPE_CHECKING:
     from modelplug.backends.types import Deadlines
@@ -74,7 +74,7 @@ def request_failed(error: Exception, phase: str, server: RunningServer, deadline
             why=f"it was silent for {deadlines.first_token:g} s",
             advice="Allow more with --timeout, or use a shorter prompt or a smaller model.",
         )
-    if server.process.wait(LAST_BREATH) is not None:
+    if has_ended(server.process, LAST_BREATH):
         return crashed(server.process, phase)
     return BackendError(
         "the llamafile server broke off",

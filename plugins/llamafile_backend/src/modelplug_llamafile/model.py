@@ -196,6 +196,8 @@ class LlamafileModel(Model):
         try:
             stream = self._server.client.open_stream(path, body, timeout=self._deadlines.first_token)
         except OSError as error:
+            if self._closed:
+                raise closed("generate") from error
             raise generation.failure(error) from error
         with self._lock:
             self._streams.add(stream)
@@ -283,6 +285,8 @@ class LlamafileModel(Model):
         except HttpStatusError as error:
             raise refused(error, phase, self.effective.context_size, self._server) from error
         except (OSError, StreamBrokenError) as error:
+            if self._closed:
+                raise closed(phase) from error
             raise request_failed(error, phase, self._server, self._deadlines) from error
 
     # The rest ---------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
 
     from modelplug_llamafile.command import Launch
 
-__all__ = ["RunningServer", "crashed", "start_server"]
+__all__ = ["RunningServer", "crashed", "has_ended", "start_server"]
 
 NAME = "llamafile"
 ATTEMPTS = 4
 ASK_SECONDS = 10.0
+REPORT_SECONDS = 10.0
 
 
 @attrs.define(kw_only=True)
@@ -203,7 +205,7 @@ def _introduce(process: Supervised, client: Client, deadline: _Deadline) -> Runn
             raise HttpStatusError(404, dialect.completion, f"there is no {dialect.completion}".encode())
         properties = _properties(client, deadline)
     except (OSError, HttpStatusError, StreamBrokenError) as error:
-        if process.wait(0.5) is not None:
+        if has_ended(process, 0.5):
             raise crashed(process, "load") from error
         raise BackendError(
             "the llamafile server answers in no way that is known",
@@ -235,6 +237,19 @@ def _properties(client: Client, deadline: _Deadline) -> dict[str, Any]:
         return {}
     found = client.ask("GET", "/props", timeout=deadline.limit(ASK_SECONDS))
     return found if isinstance(found, dict) else {}
+
+
+def has_ended(process: Supervised, seconds: float) -> bool:
+    """Whether a program that has broken off a connection has ended, or does so within some seconds."""
+    import psutil
+
+    if process.wait(seconds) is not None:
+        return True
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if psutil.Process(process.pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return False
+    # It has; the process that supervises it has just not had its turn yet to say how.
+    return process.wait(REPORT_SECONDS) is not None
 
 
 def crashed(process: Supervised, phase: str) -> WorkerCrashedError:

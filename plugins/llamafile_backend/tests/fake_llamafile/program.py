@@ -21,7 +21,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 VERSIONS = {"v1": "0.9.3", "v2": "0.9.3", "modern": "0.10.4"}
-LOADING_FAULTS = ("never-ready", "http-500", "mid-stream", "no-endpoint", "flood")
+LOADING_FAULTS = ("never-ready", "http-500", "mid-stream", "stalls", "no-endpoint", "flood")
 
 
 def help_text(name: str) -> str:

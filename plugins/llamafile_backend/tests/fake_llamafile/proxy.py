@@ -159,6 +159,8 @@ class Handler(BaseHTTPRequestHandler):
                     self.send({"choices": [{"delta": {"role": "assistant", "content": ""}}]})
             elif self.state.fault == "mid-stream" and event["tokens_predicted"] >= 5:
                 break
+            elif self.state.fault == "stalls" and event["tokens_predicted"] >= 5:
+                threading.Event().wait()
             first = False
             if self.state.dialect == "modern":
                 self.send(event)
