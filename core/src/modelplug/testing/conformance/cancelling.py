@@ -145,21 +145,25 @@ class CancelClauses(ConformanceBase):
 
     def test_leaving_the_stream_stops_the_engine(self, conformance_model: LoadedModel) -> None:
         """An iterator that is closed early stops the engine: the next request need not wait for it."""
-        began = time.monotonic()
-        self.ask(conformance_model, params=self.long())
-        whole = time.monotonic() - began
+        whole = [self._seconds(conformance_model, self.long())]
         waits: list[float] = []
-        while len(waits) < TRIES and (not waits or waits[-1] > whole / 2):
+        # Timed before and after, so that a moment in which the machine was busy proves nothing.
+        while len(waits) < TRIES and (not waits or waits[-1] > min(whole[-2:]) / 2):
             self._leave(conformance_model)
-            began = time.monotonic()
-            self.ask(conformance_model, params=self.greedy(max_tokens=1))
-            waits.append(time.monotonic() - began)
+            waits.append(self._seconds(conformance_model, self.greedy(max_tokens=1)))
+            whole.append(self._seconds(conformance_model, self.long()))
         if conformance_model.capabilities.cancel:
-            assert waits[-1] <= whole / 2, clause(
+            assert waits[-1] <= min(whole[-2:]) / 2, clause(
                 "Model.generate",
                 f"its stream was closed early, but the next request waited {waits[-1]:.2f} s, {TRIES} times; "
-                f"a request that nobody leaves takes {whole:.2f} s",
+                f"a request that nobody leaves takes {min(whole):.2f} s",
             )
+
+    def _seconds(self, model: LoadedModel, params: GenerateParams) -> float:
+        """How long a request takes."""
+        began = time.monotonic()
+        self.ask(model, params=params)
+        return time.monotonic() - began
 
     def test_engine_rests_when_its_stream_was_left(self, conformance_model: LoadedModel) -> None:
         """After an iterator was closed early, the engine stops computing, and takes the next request."""
