@@ -141,6 +141,8 @@ def test_ctrl_c_while_a_real_engine_generates() -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Tests that run in the background may ignore Ctrl-C themselves, and hand that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     first = process.stdout.readline()

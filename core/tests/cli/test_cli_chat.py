@@ -199,8 +199,9 @@ def _take(terminal: int) -> None:
     import fcntl
     import termios
 
-    # Tests that go on after a hangup themselves must not hand that down.
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    # Tests that run in the background may ignore both themselves, and hand that down.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,17 @@ def modelplug(*arguments: str, stdin: str | bytes | None = "", **options: Any) -
     )
 
 
-def started(*arguments: str, **options: Any) -> subprocess.Popen[str]:
+def started(
+    *arguments: str, preexec_fn: Callable[[], None] | None = None, **options: Any
+) -> subprocess.Popen[str]:
     """The program, running, in a process group of its own."""
+
+    def prepare() -> None:
+        # Tests that run in the background may ignore Ctrl-C themselves, and hand that down.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if preexec_fn is not None:
+            preexec_fn()
+
     return subprocess.Popen(
         [sys.executable, "-m", "modelplug", *arguments],
         stdin=options.pop("stdin", subprocess.DEVNULL),
@@ -41,6 +51,7 @@ def started(*arguments: str, **options: Any) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=prepare,
         **options,
     )
 
