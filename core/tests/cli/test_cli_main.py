@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -180,3 +181,19 @@ def test_the_script_exits_with_the_status() -> None:
     with pytest.raises(SystemExit) as caught:
         package_main(["--version"])
     assert caught.value.code == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no such signal on Windows")
+def test_ctrl_c_comes_too_late_at_the_very_end() -> None:
+    """Once the work is done, Ctrl-C changes neither the exit status nor what was said."""
+    code = (
+        "import atexit, os, signal\n"
+        "atexit.register(os.kill, os.getpid(), signal.SIGINT)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from modelplug.cli import main\n"
+        "main(['--version'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

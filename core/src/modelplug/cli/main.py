@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -113,6 +115,8 @@ def program(ctx: click.Context, *, debug: bool, strict_plugins: bool, no_plugins
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program and exit with its status; the target of the `modelplug` script."""
+    # A late Ctrl-C must not turn the interpreter's own end into a death by signal.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments)))
 
 
