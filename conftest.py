@@ -5,11 +5,16 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+# How long an example takes says more of the machine's load than of the code.
+hypothesis.settings.register_profile("modelplug", deadline=None)
+hypothesis.settings.load_profile("modelplug")
 
 
 @pytest.fixture(autouse=True)

@@ -8,12 +8,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import hypothesis
 import pytest
-
-# How long an example takes says more of the machine's load than of the code.
-hypothesis.settings.register_profile("modelplug", deadline=None)
-hypothesis.settings.load_profile("modelplug")
 
 HERE = Path(__file__).parent
 ENGINE = HERE / "backends" / "misbehaving"
