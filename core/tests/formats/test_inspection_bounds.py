@@ -197,9 +197,13 @@ def test_no_file_costs_much(build: Callable[[Path], None], tmp_path: Path) -> No
     path = tmp_path / "hostile.bin"
     build(path)
     attempt(path)  # imports and the page cache do not count
-    started = time.process_time()
-    first = attempt(path)
-    seconds = time.process_time() - started
+    times: list[float] = []
+    # A processor is slower while others use its caches, but not in every one of several attempts.
+    while not times or (min(times) >= 1.0 and len(times) < 10):
+        started = time.process_time()
+        first = attempt(path)
+        times.append(time.process_time() - started)
+    seconds = min(times)
     tracemalloc.start()
     try:
         second = attempt(path)
