@@ -6,8 +6,6 @@ import json
 import re
 from typing import NoReturn
 
-import attrs
-
 from modelplug.jsonspans.nodes import JsonSyntaxError, Member, Node
 
 __all__ = ["parse", "skip_trivia"]
@@ -86,7 +84,13 @@ class _Parser:
             )
             position = self.trivia(member.end)
             if self.text[position : position + 1] == ",":
-                member = attrs.evolve(member, comma=position)
+                member = Member(
+                    key=member.key,
+                    start=member.start,
+                    key_end=member.key_end,
+                    value=member.value,
+                    comma=position,
+                )
                 position = self.trivia(position + 1)
             members.append(member)
         return Node(kind=kind, start=offset, end=position + 1, members=tuple(members))

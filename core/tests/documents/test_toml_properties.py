@@ -1,0 +1,62 @@
+"""What holds for any TOML document and any edits of it."""
+
+from __future__ import annotations
+
+from random import Random
+
+from core.tests.documents.random_edits import (
+    SCALARS,
+    are_in_order,
+    missing_comments,
+    play,
+    same,
+    there_and_back,
+    untouched_lines,
+)
+from core.tests.documents.toml_samples import plain, toml_document
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modelplug.documents import read_document
+
+VALUES = [*SCALARS, float("inf")]
+
+
+@given(st.randoms(use_true_random=True))
+def test_a_document_that_is_not_edited_keeps_every_byte(random: Random) -> None:
+    """Reading says what the text says, and rendering without edits gives the same bytes."""
+    sample = toml_document(random)
+    document = read_document(sample.text.encode(), "toml")
+    assert same(document.value, plain(sample.text))
+    assert same(plain(sample.text), sample.value)
+    assert document.render() == sample.text.encode()
+    assert not document.changed
+
+
+@given(st.randoms(use_true_random=True))
+@settings(max_examples=300)
+def test_any_edits_give_a_text_that_says_what_the_tree_says(random: Random) -> None:
+    """The value is right by another reader, comments survive, untouched lines keep bytes and order."""
+    sample = toml_document(random)
+    document = read_document(sample.text.encode(), "toml")
+    run = play(random, document, sample.value, VALUES)
+    text = document.render().decode()
+    assert same(plain(text), run.model)
+    assert missing_comments(run, sample, text) == []
+    # In an array, a comma comes or goes when an item becomes the last one, or ceases to be.
+    wanted = [
+        line.replace(",", "")
+        for line in untouched_lines(run, sample, r'(?!.*(\{|"""|\[$))\s*[^\s#}\]\[]', whole=False)
+    ]
+    assert are_in_order(wanted, text.replace(",", "")), wanted
+    assert read_document(document.render(), "toml").render() == document.render()
+
+
+@given(st.randoms(use_true_random=True))
+@settings(max_examples=200)
+def test_moves_that_are_undone_leave_the_text_as_it_was(random: Random) -> None:
+    """Entries carried away and back again, through sections made for them, stand where they stood."""
+    sample = toml_document(random)
+    document = read_document(sample.text.encode(), "toml")
+    there_and_back(random, document, sample.value)
+    assert document.render() == sample.text.encode()
