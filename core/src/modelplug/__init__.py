@@ -44,6 +44,19 @@ if TYPE_CHECKING:
     from modelplug.formats.model_info import ModelInfo as ModelInfo
     from modelplug.hookspecs import HOOKSPEC_VERSION as HOOKSPEC_VERSION
     from modelplug.hookspecs import hookimpl as hookimpl
+    from modelplug.migration.config_migrator import ConfigMigrator as ConfigMigrator
+    from modelplug.migration.diagnostics import MigrationDiagnostics as MigrationDiagnostics
+    from modelplug.migration.editing import ConfigEditor as ConfigEditor
+    from modelplug.migration.homes import HomeEditor as HomeEditor
+    from modelplug.migration.sources import SourceEditor as SourceEditor
+    from modelplug.migration.steps import Confidence as Confidence
+    from modelplug.migration.steps import Detection as Detection
+    from modelplug.migration.steps import Family as Family
+    from modelplug.migration.steps import FamilyVersion as FamilyVersion
+    from modelplug.migration.steps import Kind as Kind
+    from modelplug.migration.steps import Migration as Migration
+    from modelplug.migration.steps import StepContext as StepContext
+    from modelplug.migration.versions import Version as Version
     from modelplug.runtime import Runtime as Runtime
     from modelplug.system.info import SystemInfo as SystemInfo
 
@@ -77,6 +90,21 @@ _HOMES = {
     "modelplug.errors": ("ModelplugError",),
     "modelplug.formats.model_info": ("ModelInfo",),
     "modelplug.hookspecs": ("HOOKSPEC_VERSION", "hookimpl"),
+    "modelplug.migration.config_migrator": ("ConfigMigrator",),
+    "modelplug.migration.diagnostics": ("MigrationDiagnostics",),
+    "modelplug.migration.editing": ("ConfigEditor",),
+    "modelplug.migration.homes": ("HomeEditor",),
+    "modelplug.migration.sources": ("SourceEditor",),
+    "modelplug.migration.steps": (
+        "Confidence",
+        "Detection",
+        "Family",
+        "FamilyVersion",
+        "Kind",
+        "Migration",
+        "StepContext",
+    ),
+    "modelplug.migration.versions": ("Version",),
     "modelplug.runtime": ("Runtime",),
     "modelplug.system.info": ("SystemInfo",),
 }

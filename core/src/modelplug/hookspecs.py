@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from modelplug.backends.model import Model
     from modelplug.backends.types import BackendReport, BackendSettings, ConvertRequest, LoadRequest
     from modelplug.formats.model_info import ModelInfo
+    from modelplug.migration.steps import Family, Migration
     from modelplug.system.info import SystemInfo
 
 __all__ = ["ENTRY_POINT_GROUP", "HOOKSPEC_VERSION", "hookimpl", "hookspec"]
@@ -104,11 +105,12 @@ def modelplug_convert_model(request: ConvertRequest) -> Path | None:
 
 
 @hookspec
-def modelplug_migrations() -> Iterable[Any]:
-    """Give the migration steps this plugin brings.
+def modelplug_migrations() -> Iterable[Family | type[Migration]]:
+    """Give the migration families and steps this plugin brings.
 
     Called when migrations are planned, applied or explained. Results of all plugins are joined into one
-    graph per family. Since 1.0.
+    graph per family: a plugin may bring steps for a family that another one brings. What makes no sense, such
+    as steps that lead in a circle, is reported against the plugin and left out. Since 1.0.
     """
     raise AssertionError
 

@@ -19,22 +19,24 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
     from pathlib import Path
 
-__all__ = ["LOG_NAME", "Logger", "get_logger"]
+__all__ = ["LOG_NAME", "MIGRATION_LOG_NAME", "Logger", "get_logger"]
 
 LOG_NAME = "modelplug.log"
+MIGRATION_LOG_NAME = "migration.log"
 MAX_BYTES = 1_000_000
 KEPT_FILES = 3
 
 
-def get_logger(name: str, *, paths: Paths | None = None, quiet: bool = False) -> Logger:
+def get_logger(name: str, *, paths: Paths | None = None, quiet: bool = False, file: str = LOG_NAME) -> Logger:
     """A logger whose events carry `name`; costs nothing until it is used.
 
     Args:
         name: The part of the program that speaks, for example `config`.
         paths: Where the log is kept; None asks the environment at the first event.
         quiet: Whether warnings go to the file only, and not to standard error too.
+        file: The name of the log file.
     """
-    return Logger(name, paths=paths, quiet=quiet)
+    return Logger(name, paths=paths, quiet=quiet, file=file)
 
 
 class Logger:
@@ -44,10 +46,13 @@ class Logger:
     Logging never fails: where no file can be written, that is said once, on standard error.
     """
 
-    def __init__(self, name: str, *, paths: Paths | None = None, quiet: bool = False) -> None:
+    def __init__(
+        self, name: str, *, paths: Paths | None = None, quiet: bool = False, file: str = LOG_NAME
+    ) -> None:
         self._name = name
         self._paths = paths
         self._quiet = quiet
+        self._file = file
 
     def debug(self, event: str, **fields: object) -> None:
         """Record a detail."""
@@ -71,7 +76,7 @@ class Logger:
         import structlog
 
         paths = self._paths or Paths.from_environment()
-        sink = _Sink(paths.logs / LOG_NAME, quiet=self._quiet)
+        sink = _Sink(paths.logs / self._file, quiet=self._quiet)
         wrapped = structlog.wrap_logger(
             sink,
             processors=[
@@ -156,8 +161,9 @@ class _Sink:
         with contextlib.suppress(filelock.Timeout), lock:
             if self._full():
                 for number in range(KEPT_FILES - 1, 0, -1):
-                    older = self._path.with_name(f"{LOG_NAME}.{number}")
-                    newer = self._path.with_name(f"{LOG_NAME}.{number - 1}") if number > 1 else self._path
+                    older = self._path.with_name(f"{self._path.name}.{number}")
+                    ending = f".{number - 1}" if number > 1 else ""
+                    newer = self._path.with_name(self._path.name + ending)
                     if newer.exists():
                         newer.replace(older)
 

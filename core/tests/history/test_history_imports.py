@@ -50,6 +50,15 @@ def test_importing_twice_changes_nothing(store: HistoryStore, tmp_path: Path) ->
     assert list(names(store)) == ["a"]
 
 
+def test_a_run_that_another_migration_brought_is_not_kept_twice(store: HistoryStore) -> None:
+    """Bringing the same installation over again finds nothing new."""
+    same = run(details="{}")
+    store.add_imported("m1", runs=[same])
+    store.add_imported("m2", runs=[same, run(details='{"other": 1}')])
+
+    assert sorted(entry.origin for entry in store.runs(imported=True)) == ["m1", "m2"]
+
+
 def test_a_name_that_is_taken_gets_a_number(store: HistoryStore, tmp_path: Path) -> None:
     """What the user has named is never renamed or replaced, and reserved names are not given."""
     store.add_model("a", tmp_path / "mine.gguf")
@@ -80,7 +89,7 @@ def test_removing_takes_away_what_that_migration_brought_and_nothing_else(
     store.record_run(run())
     for origin in ("m1", "m2"):
         models = [KnownModel(name=f"{origin}-{n}", path=tmp_path / f"{origin}-{n}.gguf") for n in (1, 2)]
-        store.add_imported(origin, models=models, runs=[run()])
+        store.add_imported(origin, models=models, runs=[run(details=origin)])
     store.add_model("m1-2", tmp_path / "moved.gguf")
     store.remove_imported("m1")
     store.remove_imported("m1")

@@ -24,7 +24,7 @@ def replace_imported(
         connection: The open database.
         origin: The migration.
         models: Named models; one whose path has a name already is left out.
-        runs: Earlier runs.
+        runs: Earlier runs; one that another migration has brought already is left out.
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -38,12 +38,22 @@ def replace_imported(
                 values = {**attrs.asdict(model), "name": name, "path": str(model.path), "origin": origin}
                 _insert(connection, "models", values)
         for run in runs:
-            _insert(connection, "runs", {**attrs.asdict(run), "origin": origin})
+            if not _is_known(connection, run):
+                _insert(connection, "runs", {**attrs.asdict(run), "origin": origin})
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
         raise
     return True
+
+
+def _is_known(connection: sqlite3.Connection, run: RunRecord) -> bool:
+    """Whether another migration has brought the same run already."""
+    statement = (
+        "SELECT 1 FROM runs WHERE origin <> '' AND fingerprint = :fingerprint AND backend = :backend "
+        "AND time = :time AND details = :details LIMIT 1"
+    )
+    return connection.execute(statement, attrs.asdict(run)).fetchone() is not None
 
 
 def _insert(connection: sqlite3.Connection, table: str, values: dict[str, Any]) -> None:
