@@ -148,7 +148,7 @@ def test_old_configurations_are_recognised_and_sent_to_migrate(
     assert not result.valid
     (issue,) = result.issues
     assert "an old configuration" in str(issue)
-    assert "modelplug config template" in str(issue)
+    assert "modelplug migrate plan" in str(issue)
 
 
 def test_the_guides_new_configuration_is_not_taken_for_an_old_one() -> None:

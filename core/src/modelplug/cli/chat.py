@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from modelplug.cli.first_start import offer_migration
 from modelplug.cli.generation import (
     generation_options,
     load_for,
@@ -55,6 +56,7 @@ def command(app: App, /, model: str | None, *, system: str | None, as_json: bool
 
     Each line you type is one message. With input from a file or pipe, each line of it is.
     """
+    offer_migration(app)
     params = params_of(app, options)
     with load_for(app, model or _usual_model(app), options) as loaded:
         show_outcome(app, loaded, as_json=as_json)

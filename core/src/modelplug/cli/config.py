@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from modelplug.cli.first_start import offer_migration
 from modelplug.cli.tables import echo_table
 from modelplug.errors import EXIT_FAILED, ConfigError
 
@@ -44,6 +45,7 @@ def command() -> None:
 @click.pass_obj
 def show(app: App, *, with_origin: bool, as_json: bool) -> None:
     """Show every setting that is in force."""
+    offer_migration(app)
     config = _manager(app)
     items = config.items()
     _warn(app, config)

@@ -92,6 +92,7 @@ def examine(runtime: Runtime) -> Report:
     report.sections["backends"] = _backends(backends, runtime.system, report)
     report.sections["settings"] = _settings(runtime, backends, report)
     report.sections["directories"] = _directories(runtime, report)
+    report.sections["migrations"] = _migrations(runtime, report)
     report.findings.sort(key=lambda finding: _SEVERITIES.index(finding.severity))
     return report
 
@@ -216,6 +217,22 @@ def _values(runtime: Runtime, report: Report) -> dict[str, Any] | None:
         report.find("problem", "settings", str(error), error.advice)
         return None
     return runtime.config.effective
+
+
+def _migrations(runtime: Runtime, report: Report) -> dict[str, Any]:
+    from modelplug.migration.migrator import Migrator
+
+    migrator = Migrator(runtime)
+    homes = [str(path) for path in migrator.homes()]
+    cut_off = [record.id for record in migrator.store.unfinished()]
+    for name in cut_off:
+        report.find("warning", "migrations", f"transaction {name} was cut off", "modelplug migrate recover")
+    if homes and not runtime.paths.config_file.exists():
+        found = ", ".join(homes)
+        report.find(
+            "note", "migrations", f"there is an older installation: {found}", "modelplug migrate plan"
+        )
+    return {"older_installations": homes, "cut_off": cut_off}
 
 
 def _directories(runtime: Runtime, report: Report) -> dict[str, Any]:

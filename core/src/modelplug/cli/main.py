@@ -35,6 +35,7 @@ VERBS = {
     "doctor": ("modelplug.cli.doctor:command", "Examine this machine and installation; report for a bug."),
     "models": ("modelplug.cli.models:command", "Give models names, and list the known ones."),
     "config": ("modelplug.cli.config:command", "Show and change settings."),
+    "migrate": ("modelplug.cli.migrate:command", "Bring what older programs left to today's form, and back."),
     "plugins": ("modelplug.cli.plugins:command", "List plugins, and switch them on and off."),
 }
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from modelplug.cli.first_start import offer_migration
 from modelplug.cli.tables import echo_table
 from modelplug.errors import ModelFileError, UsageError
 
@@ -39,6 +40,7 @@ def command() -> None:
 @click.pass_obj
 def list_models(app: App, *, as_json: bool) -> None:
     """List the models that have a name."""
+    offer_migration(app)
     models = app.runtime.history.models()
     if as_json:
         app.echo_json([_as_plain(model) for model in models])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modelplug.backends.types import format_speed
+from modelplug.cli.first_start import offer_migration
 from modelplug.cli.rendering import echo_heading, echo_pairs, wrapped
 from modelplug.cli.tables import echo_table
 
@@ -38,6 +39,7 @@ def command(ctx: click.Context, app: App, /, *, model: str | None, as_json: bool
     from modelplug.backends.inspection import inspected
     from modelplug.backends.select import BackendSelector
 
+    offer_migration(app)
     info = inspected(model, app.runtime) if model is not None else None
     selector = BackendSelector(app.runtime)
     recommendation = selector.get_recommendation(info, **wishes)

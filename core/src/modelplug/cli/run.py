@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from modelplug.cli.context import App
+from modelplug.cli.first_start import offer_migration
 from modelplug.cli.generation import (
     generation_options,
     load_for,
@@ -36,6 +37,7 @@ def command(app: App, /, model: str, prompt: str, *, as_json: bool, stats: bool,
     MODEL is a path, `demo` for the bundled model, or a name from `modelplug models list`. A PROMPT of `-` is
     read from standard input.
     """
+    offer_migration(app)
     text = _prompt(prompt)
     params = params_of(app, options)
     with load_for(app, model, options) as loaded:

@@ -125,7 +125,7 @@ class ConfigValidator:
         if evidence:
             message = (
                 f"{document.path} is an old configuration: {evidence}; modelplug leaves it as it is. "
-                "`modelplug config template` prints a file of today's form to carry its values into"
+                f"`modelplug migrate plan {document.path}` shows what would become of it"
             )
             return ValidationResult(path=document.path, issues=(Issue(message=message),))
         found = [
