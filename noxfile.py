@@ -19,6 +19,7 @@ PLUGINS = (
     "./plugins/ctransformers_backend",
     "./plugins/transformers_backend",
     "./plugins/llamafile_backend",
+    "./migrators",
 )
 TEST_TOOLS = (
     "gguf",
@@ -28,6 +29,7 @@ TEST_TOOLS = (
     "pytest-benchmark",
     "pytest-timeout",
     "pytest-xdist",
+    "ruamel.yaml",
     "sentencepiece",
     "xllamacpp",
 )
@@ -37,6 +39,7 @@ PACKAGES = (
     "plugins/ctransformers_backend/src/modelplug_ctransformers",
     "plugins/transformers_backend/src/modelplug_transformers",
     "plugins/llamafile_backend/src/modelplug_llamafile",
+    "migrators/src/modelplug_migrators",
     "noxfile.py",
 )
 
@@ -65,7 +68,16 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run every test; arguments after `--` go to pytest."""
     install_everything(session)
-    arguments = session.posargs or ["-n", "2", "--dist", "loadfile", "core/tests", "plugins", "tests"]
+    arguments = session.posargs or [
+        "-n",
+        "2",
+        "--dist",
+        "loadfile",
+        "core/tests",
+        "plugins",
+        "migrators",
+        "tests",
+    ]
     session.run("python", "-m", "pytest", *arguments)
 
 
@@ -80,11 +92,13 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types, strictly."""
-    install(session, "mypy", "nox", "pytest", "hypothesis", "types-psutil", CORE)
+    install(session, "mypy", "nox", "pytest", "hypothesis", "ruamel.yaml", "types-psutil", CORE)
     paths = ":" if sys.platform != "win32" else ";"
-    sources = paths.join(str(path) for path in [ROOT / "core/src", *sorted(ROOT.glob("plugins/*/src"))])
+    folders = [ROOT / "core/src", *sorted(ROOT.glob("plugins/*/src")), ROOT / "migrators/src"]
     session.run(
-        "mypy", *(package for package in PACKAGES if (ROOT / package).exists()), env={"MYPYPATH": sources}
+        "mypy",
+        *(package for package in PACKAGES if (ROOT / package).exists()),
+        env={"MYPYPATH": paths.join(map(str, folders))},
     )
 
 

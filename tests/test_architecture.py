@@ -21,6 +21,12 @@ ROOMS = {
     "plugins": {"errors", "hookspecs", "paths", "atomic", "system", "backends", "formats"},
     "config": {"errors", "paths", "atomic", "plugins", "logs", "formats", "backends", "jsonspans"},
     "history": {"errors", "paths", "formats", "logs"},
+    "jsonspans": set(),
+    "documents": {"errors", "jsonspans"},
+    "migration": {
+        "errors", "paths", "atomic", "logs", "documents", "history", "plugins", "config", "formats",
+        "backends", "runtime", "system", "_version",
+    },
     "backends": {
         "errors", "formats", "system", "plugins", "config", "history", "paths", "atomic", "runtime", "data",
         "hookspecs", "logs", "_version",

@@ -28,7 +28,8 @@ def test_every_dependency_of_the_packages_is_pinned() -> None:
     """What core and plugins depend on has a pin, so that the tests run against known versions."""
     pinned = {pin.name.lower().replace("_", "-") for pin in pins()}
     needed = set()
-    for project in [ROOT / "core/pyproject.toml", *sorted(ROOT.glob("plugins/*/pyproject.toml"))]:
+    projects = ["core/pyproject.toml", "plugins/*/pyproject.toml", "migrators/pyproject.toml"]
+    for project in sorted(path for name in projects for path in ROOT.glob(name)):
         text = project.read_text("utf-8")
         # Not tomllib, which Python 3.10 does not have; a list ends with a bracket at the end of a line.
         (block,) = re.findall(r"^dependencies = \[(.*?)\]$", text, re.DOTALL | re.MULTILINE)
