@@ -161,23 +161,46 @@ ATTRIBUTES: dict[str, Any] = {
     "value": (0.1, "x"),
     "supported": ("seed", "stop"),
     "key": "backends.llamacpp.threads",
+    "family": "gguf-loader",
+    "known": ("gguf-loader", "other"),
+    "near": ("other",),
+    "kind": "config",
+    "kinds": ("a config", "a checkpoint"),
+    "source": "1",
+    "target": "3",
+    "version": "9",
+    "newest": "3",
+    "versions": ("1", "2", "1"),
+    "step": "gguf-loader 1 -> 2",
+    "transaction_id": "20260101-1",
+    "transaction_ids": ("20260101-2", "20260101-1"),
+    "stale": {Path("/a.json"): ("00ff", None)},
+    "damage": ("a file is missing",),
+    "conflicts": (Path("/a.json"), Path("/b.json")),
+    "holder": 4711,
+    "why": "because",
+    "advice": "do this",
 }
-CLASSES = [getattr(errors, name) for name in errors.__all__]
+CLASSES = [
+    kind
+    for kind in (getattr(errors, name) for name in errors.__all__)
+    if isinstance(kind, type) and issubclass(kind, ModelplugError)
+]
 
 
 def made(kind: type[ModelplugError]) -> ModelplugError:
     """An error of the class with everything said that it can say."""
-    names = {
-        name
-        for cls in kind.__mro__
-        if issubclass(cls, ModelplugError)
-        for name, parameter in inspect.signature(cls.__init__).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    } - {"why", "advice"}
+    names: set[str] = set()
+    for cls in kind.__mro__:
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        names |= {each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY}
+        # One that passes nothing on decides alone what its base class is told.
+        passes_on = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
+        if cls is ModelplugError or not passes_on:
+            break
     if kind is errors.UnsupportedParameterError:
         names -= {"capability"}
-    given = {name: ATTRIBUTES[name] for name in names}
-    return kind("it happened", why="because", advice="do this", **given)
+    return kind("it happened", **{name: ATTRIBUTES[name] for name in names})
 
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)

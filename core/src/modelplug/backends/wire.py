@@ -153,8 +153,10 @@ def error_to_wire(error: BaseException, *, backend: str, phase: str) -> dict[str
 
 def error_from_wire(plain: dict[str, Any]) -> errors.ModelplugError:
     """The error that `error_to_wire` described, of the same class where it is one of modelplug's own."""
-    kind = getattr(errors, plain["error"]) if plain["error"] in errors.__all__ else errors.BackendError
-    error: errors.ModelplugError = kind.__new__(kind)
+    kind = getattr(errors, plain["error"], None)
+    if not (isinstance(kind, type) and issubclass(kind, errors.ModelplugError)):
+        kind = errors.BackendError
+    error = kind.__new__(kind)
     error.__dict__.update(_unpack(plain["state"]))
     error.args = (error.what,)
     return error
