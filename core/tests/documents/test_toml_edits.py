@@ -184,7 +184,9 @@ SETS: list[tuple[str, list[Step], str]] = [
         [("set", ("d",), datetime.date(2020, 1, 2)), ("set", ("t",), datetime.time(1, 2, 3))],
         "d = 2020-01-02\nt = 01:02:03\n",
     ),
-    ("a = 1\n", [("insert", ("b",), 2, FRONT)], "a = 1\nb = 2\n"),
+    ("# a\na = 1\n", [("insert", ("b",), 2, FRONT)], "b = 2\n# a\na = 1\n"),
+    ("[s]\n  a.c = 1\n", [("insert", ("s", "b"), 2, FRONT)], "[s]\n  b = 2\n  a.c = 1\n"),
+    ("[s]\nc = 1\n", [("insert", ("v",), 2, FRONT)], "v = 2\n\n[s]\nc = 1\n"),
     ("a = {b = 1}\n", [("insert", ("a", "c"), 2, FRONT)], "a = {c = 2, b = 1}\n"),
 ]  # fmt: skip
 

@@ -46,7 +46,8 @@ def test_any_edits_give_a_text_that_says_what_the_tree_says(random: Random) -> N
     # Between brackets, a comma comes or goes when an entry becomes the last one, or ceases to be. A text in
     # lines of its own is written in another way if otherwise what comes to stand below it would belong to it.
     wanted = [
-        line.replace(",", "") for line in untouched_lines(run, sample, r"(?!.*[|>]2?[-+]?( |$))(?!.*: *(#|$))\s*[^\s#}\]:]")
+        line.replace(",", "")
+        for line in untouched_lines(run, sample, r"(?!.*[|>]2?[-+]?( |$))(?!.*: *(#|$))\s*[^\s#}\]:]")
     ]
     assert are_in_order(wanted, text.replace(",", "")), wanted
     assert read_document(document.render(), "yaml").render() == document.render()

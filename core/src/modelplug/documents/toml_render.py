@@ -97,19 +97,35 @@ class TomlRenderer(TomlValueRenderer):
     def body_splices(self, section: Section) -> list[Splice]:
         """What has to change in the statements of a section."""
         splices = [splice for line in section.lines for splice in self.line_splices(line)]
-        at, entries = section.at, self.layout.written.get(id(section.node), [])
+        entries = self.layout.written.get(id(section.node), [])
         if not entries or not self.is_own(section):
             return splices
-        indent = indent_at(self.text, at.statements[-1].start) if at.statements else ""
-        lines = "".join(self.entry_lines(entry, "", indent) for entry in entries)
-        place = at.last
-        if not at.parts and not at.statements:
-            place = at.end
-            follows = at.end < len(self.text)
-            before = self.text[:place]
-            gap = self.newline if before.strip("\ufeff") and not before.endswith("\n") else ""
-            lines = gap + lines + (self.newline if follows else "")
-        return [*splices, Splice(place, place, lines)]
+        at = section.at
+        if not at.statements:
+            place = at.body if at.parts else at.end
+            return [*splices, Splice(place, place, self.first_lines(section, entries))]
+        front = self.front(section, entries)
+        for place, part in ((at.statements[0].lead, front), (at.last, entries[len(front) :])):
+            indent = indent_at(self.text, at.statements[-1].start)
+            lines = "".join(self.entry_lines(entry, "", indent) for entry in part)
+            splices += [Splice(place, place, lines)] if lines else []
+        return splices
+
+    def front(self, section: Section, entries: list[Entry]) -> list[Entry]:
+        """The new entries that come before all statements of the section."""
+        own = {id(line.entries[0]) for line in section.lines}
+        behind = itertools.dropwhile(lambda entry: id(entry) not in own, section.node.entries)
+        late = {id(entry) for entry in behind}
+        return [entry for entry in entries if id(entry) not in late] if late else []
+
+    def first_lines(self, section: Section, entries: list[Entry]) -> str:
+        """The statements of a section that had none."""
+        lines = "".join(self.entry_lines(entry, "", "") for entry in entries)
+        if section.at.parts:
+            return lines
+        before = self.text[: section.at.end]
+        gap = self.newline if before.strip("\ufeff") and not before.endswith("\n") else ""
+        return gap + lines + (self.newline if section.at.end < len(self.text) else "")
 
     def is_own(self, section: Section) -> bool:
         """Whether new statements of the table go into this section."""

@@ -34,6 +34,7 @@ class YamlFormat(Dialect):
 
     def __init__(self, text: str) -> None:
         self.text = text
+        self._said: tuple[str, Any] | None = None
         self._newline = newline_of(text)
         self._is_open = not text.endswith(("\n", "\r")) and text not in ("", "\ufeff")
         self._reader = YamlReader(text)
@@ -72,7 +73,9 @@ class YamlFormat(Dialect):
 
     def value_of(self, text: str) -> Any:
         """What a rendered text says, read independently of the tree."""
-        return YamlReader(text).root.plain
+        if self._said is None or self._said[0] != text:
+            self._said = (text, YamlReader(text).root.plain)
+        return self._said[1]
 
     def name_of(self, key: Any) -> str:
         """The name under which the tree lists a key: as it would be written."""
