@@ -21,6 +21,7 @@ PLUGINS = (
     "./plugins/llamafile_backend",
     "./migrators",
 )
+RESNET_BK = "./plugins/resnet_bk"
 TEST_TOOLS = (
     "gguf",
     "hatchling",
@@ -39,6 +40,7 @@ PACKAGES = (
     "plugins/ctransformers_backend/src/modelplug_ctransformers",
     "plugins/transformers_backend/src/modelplug_transformers",
     "plugins/llamafile_backend/src/modelplug_llamafile",
+    "plugins/resnet_bk/src/resnet_bk",
     "migrators/src/modelplug_migrators",
     "noxfile.py",
 )
@@ -68,15 +70,23 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run every test; arguments after `--` go to pytest."""
     install_everything(session)
+    folders = ["core/tests", *sorted(map(str, Path("plugins").glob("*_backend"))), "migrators", "tests"]
+    session.run("python", "-m", "pytest", *(session.posargs or ["-n", "2", "--dist", "loadfile", *folders]))
+
+
+@nox.session
+def tests_resnet_bk(session: nox.Session) -> None:
+    """Run the tests of the ResNet-BK family; arguments after `--` go to pytest."""
+    install(session, "torch")
+    install(session, CORE, f"{RESNET_BK}[testing]", "datasets", "hatchling", *TEST_TOOLS)
     arguments = session.posargs or [
         "-n",
         "2",
         "--dist",
         "loadfile",
-        "core/tests",
-        "plugins",
-        "migrators",
-        "tests",
+        "-m",
+        "not slow",
+        "plugins/resnet_bk/tests",
     ]
     session.run("python", "-m", "pytest", *arguments)
 
@@ -92,7 +102,8 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types, strictly."""
-    install(session, "mypy", "nox", "pytest", "hypothesis", "ruamel.yaml", "types-psutil", CORE)
+    libraries = ("numpy", "ruamel.yaml", "safetensors", "tokenizers")
+    install(session, "mypy", "nox", "pytest", "hypothesis", "types-psutil", *libraries, CORE)
     paths = ":" if sys.platform != "win32" else ";"
     folders = [ROOT / "core/src", *sorted(ROOT.glob("plugins/*/src")), ROOT / "migrators/src"]
     session.run(

@@ -1,0 +1,15 @@
+/* Everything that is written once and compiled for each element type T and number of vectors UNITS. */
+#define WIDTH (VECTOR_BYTES / T_BYTES)
+#define LANES (UNITS * WIDTH)
+/* Few enough that all tiles of a kernel stay in the first-level cache. */
+#define STEPS (UNITS == 1 ? 16 : 8)
+
+typedef T NAME(vec) __attribute__((vector_size(VECTOR_BYTES)));
+#define VEC NAME(vec)
+
+#include "vectors.h"
+#include "tiles.h"
+#include "sinks.h"
+#include "diagonal.h"
+#include "operator.h"
+#include "gates.h"
