@@ -17,6 +17,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -125,11 +126,11 @@ def against_copying(batch: int, length: int, heads: int, repeats: int) -> dict[s
     gate_leaves = leaves[1:]
 
     def both_ways() -> None:
-        values = causal_green_operator(*leaves, e, w).values
+        values = causal_green_operator(leaves[0], leaves[1], leaves[2], e, w).values
         torch.autograd.grad(values, leaves, cotangent)
 
     def gates_both_ways() -> None:
-        gates = causal_gates(*gate_leaves, e, w)
+        gates = causal_gates(gate_leaves[0], gate_leaves[1], e, w)
         torch.autograd.grad([gates.alpha, gates.beta], gate_leaves, [a, a])
 
     # Bytes a site: float32 inputs and gradients 4, complex64 results and cotangents 8.
@@ -158,8 +159,8 @@ def along_the_length(lengths: list[int], sites: int, heads: int, repeats: int) -
             h = problem(max(1, sites // length), length, heads)
             a, c, e, w = (h[name] for name in ("potential", "link", "energy", "eta"))
             taken = {
-                "causal_gates": least(lambda a=a, c=c, e=e, w=w: causal_gates(a, c, e, w), 2),
-                "full_diagonal": least(lambda a=a, c=c, e=e, w=w: green_diagonal(a, c, e, w), 2),
+                "causal_gates": least(partial(causal_gates, a, c, e, w), 2),
+                "full_diagonal": least(partial(green_diagonal, a, c, e, w), 2),
             }
             for name in names:
                 entry = result[str(length)]
@@ -187,7 +188,7 @@ def matrix_state(repeats: int) -> dict[str, Any]:
             torch.autograd.grad(gated_state(*leaves).outputs, leaves, cotangent)
 
         with torch.no_grad():
-            forward = least(lambda x=(q, k, v, alpha, beta): gated_state(*x), repeats)
+            forward = least(partial(gated_state, q, k, v, alpha, beta), repeats)
         result[phase] = {
             "forward": 1e6 * forward / (batch * length),
             "both_ways": 1e6 * least(both_ways, repeats) / (batch * length),

@@ -99,7 +99,8 @@ class Sites:
 
     def _fit(self, name: str, tensor: Tensor, tail: Sequence[int]) -> Tensor:
         try:
-            expanded = tensor.expand(*self.lead, *tail)
+            wanted = (*self.lead, *tail)
+            expanded = tensor if tensor.shape == wanted else tensor.expand(wanted)
         except RuntimeError as error:
             raise InvalidInputError(
                 f"`{name}` has the shape {tuple(tensor.shape)}, which does not fit {(*self.lead, *tail)}",
@@ -156,9 +157,12 @@ def prepare_sites(
     ]
     lead: Sequence[int] = ()
     for name, shape in leads:
+        if not lead or shape == lead:
+            lead = shape
+            continue
         try:  # a few names at most, and the one that does not fit is told
             lead = torch.broadcast_shapes(lead, shape)
-        except RuntimeError as error:  # noqa: PERF203
+        except RuntimeError as error:
             raise InvalidInputError(
                 f"the leading dimensions {tuple(shape)} of `{name}` do not broadcast against {tuple(lead)}",
                 tensor=name,
