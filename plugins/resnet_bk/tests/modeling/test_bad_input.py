@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from transformers import DynamicCache
 
 from modelplug.errors import ModelplugError
 from resnet_bk.configuration import ConfigurationError, MambaKillerConfig, SeesTheFutureWarning
@@ -43,6 +44,17 @@ def test_inputs_are_checked(make_model: Maker, arguments: dict[str, Any], words:
 
     assert isinstance(found.value, ModelplugError)
     assert found.value.why or found.value.advice
+
+
+def test_states_are_checked(make_model: Maker, tokens: Maker) -> None:
+    """A state of another library, or of another number of texts, is refused."""
+    model = make_model()
+    cache = model(tokens(2, 3)).past_key_values
+
+    with pytest.raises(InvalidInputError, match="DynamicCache"):
+        model(tokens(2, 1), past_key_values=DynamicCache())
+    with pytest.raises(InvalidInputError, match="of 2 texts, and there are 3"):
+        model(tokens(3, 1), past_key_values=cache)
 
 
 def test_a_fixed_length_is_kept(make_model: Maker, tokens: Maker) -> None:

@@ -13,7 +13,7 @@ from resnet_bk.configuration.warnings import warn_about
 from resnet_bk.errors import InvalidInputError
 from resnet_bk.modeling.block import Block, make_norm
 from resnet_bk.modeling.cache import LayerState, RecurrentCache
-from resnet_bk.modeling.inputs import check_embeddings, check_input_ids, check_length, check_mask
+from resnet_bk.modeling.inputs import check_cache, check_embeddings, check_input_ids, check_length, check_mask
 from resnet_bk.modeling.layout import Layout, arrange, restore, take
 from resnet_bk.modeling.pretrained import ResNetBKPreTrainedModel
 from resnet_bk.prime_bump import PrimeBumpPotential
@@ -86,6 +86,7 @@ class ResNetBKModel(ResNetBKPreTrainedModel):
         hidden = self._embed(input_ids, inputs_embeds)
         keep = self._keeps_state(use_cache, past_key_values)
         cache = (past_key_values if past_key_values is not None else RecurrentCache()) if keep else None
+        check_cache(cache, hidden)
         mask = check_mask(attention_mask, hidden)
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states

@@ -60,18 +60,18 @@ class DiagonalMixer(nn.Module):  # type: ignore[misc]
     ) -> tuple[Tensor, LayerState]:
         """Mix the tokens; the arguments are those of `GreenMixer.forward`."""
         with torch.autocast(inputs.device.type, enabled=False):
-            potential = functional.linear(
-                inputs.float(), self.potential.weight.float(), self.potential.bias.float()
-            ).transpose(1, 2)
+            kind = torch.promote_types(inputs.dtype, torch.float32)
+            weight, bias = self.potential.weight.to(kind), self.potential.bias.to(kind)
+            potential = functional.linear(inputs.to(kind), weight, bias).transpose(1, 2)
             if self.limit is not None:
                 potential = potential.clamp(-self.limit, self.limit)
             if bump is not None:
-                potential = potential + bump.float().unsqueeze(1)
+                potential = potential + bump.to(kind).unsqueeze(1)
             coupling = potential.new_ones(potential.shape[0], 1, potential.shape[2])
             if layout is not None:
                 coupling = coupling.masked_fill(layout.first.unsqueeze(1), 0.0)
-            energy = self.energy.float().unsqueeze(-1)
-            eta = functional.softplus(self.rho.float()).unsqueeze(-1) + ETA_FLOOR
+            energy = self.energy.to(kind).unsqueeze(-1)
+            eta = functional.softplus(self.rho.to(kind)).unsqueeze(-1) + ETA_FLOOR
             if self.causal:
                 before = None if state is None else state["chain"]
                 diagonal = causal_green_diagonal(potential, coupling, energy, eta, initial=before)

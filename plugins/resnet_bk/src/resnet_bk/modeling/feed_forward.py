@@ -98,9 +98,9 @@ class PhaseGate(nn.Module):  # type: ignore[misc]
     ) -> tuple[Tensor, Tensor, LayerState]:
         """The experts of each token, (B, N, top_k), their weights, and the chain to go on with."""
         with torch.autocast(inputs.device.type, enabled=False):
-            potential = functional.linear(
-                inputs.float(), self.potential.weight.float(), self.potential.bias.float()
-            ).squeeze(-1)
+            kind = torch.promote_types(inputs.dtype, torch.float32)
+            weight, bias = self.potential.weight.to(kind), self.potential.bias.to(kind)
+            potential = functional.linear(inputs.to(kind), weight, bias).squeeze(-1)
             coupling = torch.ones_like(potential)
             if layout is not None:
                 coupling = coupling.masked_fill(layout.first, 0.0)
@@ -133,18 +133,13 @@ class Experts(nn.Module):  # type: ignore[misc]
         tokens = inputs.flatten(0, -2)
         choices = experts.shape[-1]
         chosen = experts.flatten()
-        results: Tensor | None = None
+        places, found = [], []
         for number, expert in enumerate(self.experts):
-            places = (chosen == number).nonzero().squeeze(-1)
-            if not len(places):
-                continue
-            padded = functional.pad(places, (0, -len(places) % _ROWS))
-            found = expert(tokens[padded // choices])[: len(places)]
-            if results is None:
-                results = found.new_empty(len(chosen), found.shape[-1])
-            results = results.index_copy(0, places, found)
-        assert results is not None
-        shared = results.unflatten(0, (len(tokens), choices)) * weights.flatten(0, -2).unsqueeze(-1).to(
-            results.dtype
-        )
-        return shared.sum(1).unflatten(0, inputs.shape[:-1]), state
+            own = (chosen == number).nonzero().squeeze(-1)
+            if len(own):
+                rows = functional.pad(own, (0, -len(own) % _ROWS))
+                places.append(own)
+                found.append(expert(tokens[rows // choices])[: len(own)])
+        results = torch.cat(found)[torch.cat(places).argsort()].unflatten(0, (len(tokens), choices))
+        shares = weights.flatten(0, -2).unsqueeze(-1).to(results.dtype)
+        return (results * shares).sum(1).unflatten(0, inputs.shape[:-1]), state

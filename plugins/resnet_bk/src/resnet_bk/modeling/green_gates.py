@@ -50,8 +50,8 @@ class Sites(NamedTuple):
 class GreenGates(nn.Module):  # type: ignore[misc]
     """Potential, hopping and width of each head's Hamiltonian, and the gates that they make.
 
-    The first heads are free: potential 0, hopping 1, so that nothing localises what they remember. Always in
-    float32, whatever the rest of the model is in.
+    The first heads are free: potential 0, hopping 1, so that nothing localises what they remember. In
+    float32 at least, whatever the rest of the model is in.
 
     Args:
         config: The model's configuration.
@@ -119,19 +119,20 @@ class GreenGates(nn.Module):  # type: ignore[misc]
         return groups, new_chain
 
     def _sites(self, inputs: Tensor, bump: Tensor | None, layout: Layout | None) -> Sites:
-        logits = functional.linear(inputs.float(), self.weight.float()).transpose(1, 2)
+        kind = torch.promote_types(inputs.dtype, torch.float32)
+        logits = functional.linear(inputs.to(kind), self.weight.to(kind)).transpose(1, 2)
         widths, potential, hopping = logits.split([self.heads, self.bound_heads, self.bound_heads], 1)
-        eta = functional.softplus(ETA_GAIN * widths + self.rho.float().unsqueeze(-1)) + ETA_FLOOR
-        potential = potential + self.potential_bias.float().unsqueeze(-1)
+        eta = functional.softplus(ETA_GAIN * widths + self.rho.to(kind).unsqueeze(-1)) + ETA_FLOOR
+        potential = potential + self.potential_bias.to(kind).unsqueeze(-1)
         if bump is not None:
-            potential = potential + bump.float().unsqueeze(1)
-        hopping = 2 * torch.sigmoid(hopping + self.hopping_bias.float().unsqueeze(-1))
+            potential = potential + bump.to(kind).unsqueeze(1)
+        hopping = 2 * torch.sigmoid(hopping + self.hopping_bias.to(kind).unsqueeze(-1))
         free = self.heads - self.bound_heads
         potential = functional.pad(potential, (0, 0, free, 0))
         hopping = functional.pad(hopping, (0, 0, free, 0), value=1.0)
         if layout is not None:
             hopping = hopping.masked_fill(layout.first.unsqueeze(1), 0.0)
-        return Sites(potential, hopping, self.energy.float().unsqueeze(-1), eta)
+        return Sites(potential, hopping, self.energy.to(kind).unsqueeze(-1), eta)
 
     def _gates(
         self, sites: Sites, layout: Layout | None, chain: Tensor | None

@@ -101,14 +101,8 @@ class GreenMixer(nn.Module):  # type: ignore[misc]
         found, memories = [], {}
         for heads, alpha, beta in groups:
             name = _name_of(alpha)
-            read, memories[name] = next_memory(
-                state[name],
-                queries[:, heads].float(),
-                keys[:, heads].float(),
-                values[:, heads].float(),
-                alpha,
-                beta,
-            )
+            query, key, value = (part[:, heads].to(beta.dtype) for part in (queries, keys, values))
+            read, memories[name] = next_memory(state[name], query, key, value, alpha, beta)
             found.append(read)
         return _joined(found).to(values.dtype).unsqueeze(2), memories
 

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from resnet_bk.configuration import MambaKillerConfig
 from resnet_bk.errors import InvalidInputError
+from resnet_bk.modeling.cache import RecurrentCache
 
-__all__ = ["check_embeddings", "check_input_ids", "check_length", "check_mask"]
+__all__ = ["check_cache", "check_embeddings", "check_input_ids", "check_length", "check_mask"]
 
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
@@ -99,6 +100,32 @@ def check_mask(mask: Tensor | None, hidden: Tensor) -> Tensor | None:
     if not torch.compiler.is_compiling() and bool(here.all()):
         return None
     return here.to(hidden.device)
+
+
+def check_cache(cache: object, hidden: Tensor) -> None:
+    """Make sure that a state is one of ours, for as many texts as there are.
+
+    Args:
+        cache: The state; None for none.
+        hidden: (B, N, ...).
+
+    Raises:
+        InvalidInputError: It is not.
+    """
+    if cache is None:
+        return
+    if not isinstance(cache, RecurrentCache):
+        raise InvalidInputError(
+            f"`past_key_values` is a {type(cache).__name__}, and these models have a state of another kind",
+            tensor="past_key_values",
+            advice="Pass what an earlier call returned as `past_key_values`, or leave it out.",
+        )
+    if cache.counts is not None and len(cache.counts) != hidden.shape[0]:
+        raise InvalidInputError(
+            f"the state is that of {len(cache.counts)} texts, and there are {hidden.shape[0]}",
+            tensor="past_key_values",
+            advice="Choose rows of it with `batch_select_indices`, or begin anew.",
+        )
 
 
 def check_length(positions: Tensor | None, config: MambaKillerConfig, length: int) -> None:
