@@ -107,13 +107,15 @@ class Gates(torch.autograd.Function):  # type: ignore[misc]
         ctx: Any, alpha_cotangent: Tensor | None, beta_cotangent: Tensor | None, last_cotangent: Tensor | None
     ) -> tuple[Tensor | None, ...]:
         """Gradients of every input."""
-        x = ctx.saved_tensors[2]
+        # Only once: activation checkpointing refuses to unpack them a second time.
+        saved = ctx.saved_tensors
+        x = saved[2]
         if alpha_cotangent is None:
             alpha_cotangent = torch.zeros_like(x, dtype=ctx.alpha_dtype)
         if beta_cotangent is None:
             beta_cotangent = torch.zeros_like(x)
         gradients = ctx.kernel.gates_backward(
-            *ctx.saved_tensors,
+            *saved,
             alpha_cotangent,
             beta_cotangent,
             last_cotangent,
@@ -152,8 +154,9 @@ class GatedState(torch.autograd.Function):  # type: ignore[misc]
         ctx: Any, output_cotangent: Tensor | None, last_cotangent: Tensor | None
     ) -> tuple[Tensor | None, ...]:
         """Gradients of every input."""
-        with torch.autocast(ctx.saved_tensors[0].device.type, enabled=False):
+        saved = ctx.saved_tensors
+        with torch.autocast(saved[0].device.type, enabled=False):
             gradients = ctx.kernel.state_backward(
-                *ctx.saved_tensors, output_cotangent, last_cotangent, with_initial=ctx.with_initial
+                *saved, output_cotangent, last_cotangent, with_initial=ctx.with_initial
             )
         return (None, None, *gradients)

@@ -226,6 +226,8 @@ def gates(
     beta, x, q = (torch.empty_like(potential) for _ in range(3))
     problem = library.problem(lead, length, potential.dtype)
     problem.complex_phase = int(complex_phase)
+    # Held until the call is over: an operand is an address.
+    pairs = _pairs(initial)
     _run(
         library,
         "gates",
@@ -233,7 +235,7 @@ def gates(
         problem,
         [
             *(_per_site(tensor, length) for tensor in (potential, hopping, energy, eta)),
-            operand(_pairs(initial), ""),
+            operand(pairs, ""),
             *(operand(tensor, "t") for tensor in (alpha, beta, x, q)),
         ],
         [
