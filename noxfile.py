@@ -8,7 +8,7 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2024.10.9"
-nox.options.sessions = ["lint", "types", "tests"]
+nox.options.sessions = ["lint", "types", "tests", "tests_resnet_bk"]
 nox.options.reuse_existing_virtualenvs = True
 
 ROOT = Path(__file__).parent
