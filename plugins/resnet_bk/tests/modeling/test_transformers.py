@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,22 @@ def test_a_saved_model_is_the_same(
     assert torch.equal(base(ids).last_hidden_state, model.model(ids).last_hidden_state)
     assert read.generation_config.top_k != 2
     assert read.model.norm.weight._no_weight_decay
+
+
+def test_a_directory_need_not_say_how_to_generate(
+    make_model: Maker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without generation_config.json the `top_k` of experts is not that of sampling; nobody is warned."""
+    make_model(eos_token_id=7).save_pretrained(tmp_path)
+    (tmp_path / "generation_config.json").unlink()
+    logger = logging.getLogger("transformers")
+    logger.addHandler(caplog.handler)
+    try:
+        read = AutoModelForCausalLM.from_pretrained(tmp_path)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert (read.generation_config.eos_token_id, read.generation_config.top_k) == (7, None)
+    assert [record.getMessage() for record in caplog.records] == []
 
 
 @torch.no_grad()

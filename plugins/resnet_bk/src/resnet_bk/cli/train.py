@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -207,5 +208,8 @@ def _show(app: App, result: TrainingResult, output: Path, *, as_json: bool) -> N
             ("measurements", output / "metrics.jsonl"),
         ]
     )
+    best = result.best_checkpoint or result.checkpoint
+    if best is not None:
+        app.note(f"`modelplug run {shlex.quote(str(best))} PROMPT` lets it speak")
     if result.stopped == "interrupted":
         app.note(f"`resnet-bk train --resume --output {output}` goes on from here")

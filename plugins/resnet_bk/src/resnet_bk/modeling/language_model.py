@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -72,10 +74,23 @@ class ResNetBKForCausalLM(ResNetBKPreTrainedModel, GenerationMixin):  # type: ig
         # The state is our own, and made by the first forward pass.
         return False
 
-    def adjust_generation_fn(self, *arguments: Any, **options: Any) -> None:
+    def adjust_generation_fn(
+        self,
+        generation_config: GenerationConfig | None,
+        from_auto_class: Any,
+        from_pipeline: Any,
+        pretrained_model_name_or_path: str | os.PathLike[str] | None,
+        **options: Any,
+    ) -> None:
         """Take in `generation_config.json`, but not what transformers makes of `config.json` without it."""
+        if generation_config is None and pretrained_model_name_or_path is not None:
+            folder = Path(pretrained_model_name_or_path, options.get("subfolder") or "")
+            if folder.is_dir() and not (folder / "generation_config.json").is_file():
+                return
         own = self.generation_config
-        super().adjust_generation_fn(*arguments, **options)
+        super().adjust_generation_fn(
+            generation_config, from_auto_class, from_pipeline, pretrained_model_name_or_path, **options
+        )
         if self.generation_config._from_model_config:
             self.generation_config = own
 
