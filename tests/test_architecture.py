@@ -20,7 +20,7 @@ ROOMS = {
     "system": {"errors", "paths"},
     "plugins": {"errors", "hookspecs", "paths", "atomic", "system", "backends", "formats"},
     "config": {"errors", "paths", "atomic", "plugins", "logs", "formats", "backends", "jsonspans"},
-    "history": {"errors", "paths", "formats", "logs"},
+    "history": {"errors", "paths", "formats", "logs", "system", "runtime"},
     "jsonspans": set(),
     "documents": {"errors", "jsonspans"},
     "migration": {
@@ -30,6 +30,9 @@ ROOMS = {
     "backends": {
         "errors", "formats", "system", "plugins", "config", "history", "paths", "atomic", "runtime", "data",
         "hookspecs", "logs", "_version",
+    },
+    "benchmark": {
+        "errors", "atomic", "backends", "data", "formats", "plugins", "runtime", "system", "_version",
     },
 }  # fmt: skip
 # What `config` and `plugins` may know of `backends`: the records of the contract, and nothing that runs.

@@ -37,7 +37,7 @@ CAUSES = {
     "raises": "importing it raised RuntimeError: the licence server said no",
     "hangs": "importing it did not end within 4 s",
     "crashes": "importing it ended the process",
-    "too-old": "it was written for version 0.4 of the plugin contract; this modelplug has 1.0",
+    "too-old": "it was written for version 0.4 of the plugin contract; this modelplug has 1.1",
     "nonsense": "modelplug_detect_backends",
     "acme-llama": "it brings a backend named 'llamacpp'",
 }

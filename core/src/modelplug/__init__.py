@@ -38,10 +38,17 @@ if TYPE_CHECKING:
     from modelplug.backends.types import LoadRequest as LoadRequest
     from modelplug.backends.types import LoadResult as LoadResult
     from modelplug.backends.types import Recommendation as Recommendation
+    from modelplug.benchmark.comparer import Comparison as Comparison
+    from modelplug.benchmark.comparer import PerformanceComparer as PerformanceComparer
+    from modelplug.benchmark.model_benchmark import ModelBenchmark as ModelBenchmark
+    from modelplug.benchmark.records import BenchmarkReport as BenchmarkReport
+    from modelplug.benchmark.workload import Benchmark as Benchmark
     from modelplug.config import ConfigManager as ConfigManager
     from modelplug.config import ConfigValidator as ConfigValidator
     from modelplug.errors import ModelplugError as ModelplugError
     from modelplug.formats.model_info import ModelInfo as ModelInfo
+    from modelplug.history.monitor import PerformanceMonitor as PerformanceMonitor
+    from modelplug.history.wizard import OptimizationWizard as OptimizationWizard
     from modelplug.hookspecs import HOOKSPEC_VERSION as HOOKSPEC_VERSION
     from modelplug.hookspecs import hookimpl as hookimpl
     from modelplug.migration.config_migrator import ConfigMigrator as ConfigMigrator
@@ -86,9 +93,15 @@ _HOMES = {
         "LoadResult",
         "Recommendation",
     ),
+    "modelplug.benchmark.comparer": ("Comparison", "PerformanceComparer"),
+    "modelplug.benchmark.model_benchmark": ("ModelBenchmark",),
+    "modelplug.benchmark.records": ("BenchmarkReport",),
+    "modelplug.benchmark.workload": ("Benchmark",),
     "modelplug.config": ("ConfigManager", "ConfigValidator"),
     "modelplug.errors": ("ModelplugError",),
     "modelplug.formats.model_info": ("ModelInfo",),
+    "modelplug.history.monitor": ("PerformanceMonitor",),
+    "modelplug.history.wizard": ("OptimizationWizard",),
     "modelplug.hookspecs": ("HOOKSPEC_VERSION", "hookimpl"),
     "modelplug.migration.config_migrator": ("ConfigMigrator",),
     "modelplug.migration.diagnostics": ("MigrationDiagnostics",),

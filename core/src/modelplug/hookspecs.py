@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ENTRY_POINT_GROUP", "HOOKSPEC_VERSION", "hookimpl", "hookspec"]
 
-HOOKSPEC_VERSION: Final = "1.0"
+HOOKSPEC_VERSION: Final = "1.1"
 ENTRY_POINT_GROUP: Final = "modelplug"
 
 hookspec = pluggy.HookspecMarker("modelplug")
@@ -97,6 +97,19 @@ def modelplug_convert_model(request: ConvertRequest) -> Path | None:
 
     Called when the user asks for a conversion. Writes to `request.output` only, and returns the path of the
     result. The first result that is not None is used. Since 1.0.
+    """
+    raise AssertionError
+
+
+@hookspec
+def modelplug_bundled_models() -> dict[str, Path]:
+    """Give the models that come with this plugin, file or directory by name.
+
+    Called when models are listed, and when a model is named and the name could be one of these: it consists
+    of small letters, digits, hyphens and underscores, and begins with a letter or digit. Must say where the
+    models are, and not read them. Such a name means the bundled model even where a file has it too, which is
+    reached as `./name`; a name that the user gave a model of their own stays theirs. Results of all plugins
+    are joined; a name that is taken is reported against the plugin and left out. Since 1.1.
     """
     raise AssertionError
 

@@ -59,3 +59,8 @@ class Paths:
     def history_file(self) -> Path:
         """The SQLite database of models and runs."""
         return self.data / "history.sqlite3"
+
+    @property
+    def workers(self) -> Path:
+        """The folder with a file for each model that is loaded now."""
+        return self.cache / "workers"

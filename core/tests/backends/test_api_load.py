@@ -555,13 +555,13 @@ def test_runs_are_written_in_batches(runtime: Runtime, monkeypatch: pytest.Monke
     """The database is not touched at the end of each request, yet a long session is not kept in memory."""
     written: list[object] = []
     history = runtime.history
-    real = history.record_run
+    real = history.record_runs
 
-    def record(run: Any) -> bool:
-        written.append(run)
-        return real(run)
+    def record(runs: Any, failures: Any = ()) -> bool:
+        written.extend(runs)
+        return real(runs, failures)
 
-    monkeypatch.setattr(history, "record_run", record)
+    monkeypatch.setattr(history, "record_runs", record)
     with load(runtime, isolation="inline") as model:
         for _ in range(31):
             model.complete("a", GenerateParams(max_tokens=1, temperature=0.0))

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from modelplug.data import demo_model_path
+
 ECHO = ("--backend", "sound", "--temperature", "0", "--top-k", "0", "--top-p", "1", "--max-tokens", "6")
 
 
@@ -54,6 +56,24 @@ def test_a_conversation_with_the_models_own_template() -> None:
     done = chat("--max-tokens", "8", "--seed", "1", "--temperature", "0", stdin="Who are you?\nAnd you?\n")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+def test_a_model_without_a_template_is_refused_before_the_first_message(tmp_path: Path) -> None:
+    """Nobody types a message only to learn that it can't be answered."""
+    model = tmp_path / "plain.gguf"
+    model.write_bytes(
+        demo_model_path().read_bytes().replace(b"tokenizer.chat_template", b"tokenizer.chat_tomplate")
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "modelplug", "chat", str(model)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "no chat template" in done.stderr
 
 
 def test_commands(misbehaving: Any) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -56,12 +57,19 @@ def tiny_gguf(path: Path, architecture: str = "llama") -> Path:
     return path
 
 
+def own_models(run: Run) -> list[dict[str, Any]]:
+    """What was added here, without what comes with something installed."""
+    return [model for model in json.loads(run("list", "--json").out) if model["distribution"] is None]
+
+
 def test_the_demo_model_is_always_listed(run: Run) -> None:
-    """A new user sees a name to start with."""
+    """A new user sees a name to start with, what it is, and where it comes from."""
     outcome = run("list")
+    first = json.loads(run("list", "--json").out)[0]
     assert outcome.status == 0
-    assert "demo" in outcome.out
-    assert json.loads(run("list", "--json").out) == []
+    assert re.search(r"^demo +gguf llama Q8_0 .* comes with modelplug$", outcome.out, re.MULTILINE)
+    assert (first["name"], first["distribution"], first["format"]) == ("demo", "modelplug", "gguf")
+    assert own_models(run) == []
 
 
 def test_a_model_is_added_listed_and_removed(run: Run, tmp_path: Path) -> None:
@@ -70,7 +78,7 @@ def test_a_model_is_added_listed_and_removed(run: Run, tmp_path: Path) -> None:
     outcome = run("add", "tiny", str(path))
     assert outcome.status == 0
     assert "modelplug run tiny" in outcome.out
-    (model,) = json.loads(run("list", "--json").out)
+    (model,) = own_models(run)
     assert (model["name"], model["path"], model["format"], model["architecture"], model["exists"]) == (
         "tiny",
         str(path),
@@ -81,7 +89,7 @@ def test_a_model_is_added_listed_and_removed(run: Run, tmp_path: Path) -> None:
     path.unlink()
     assert "(missing)" in run("list").out
     assert "its file stays" in run("remove", "tiny").out
-    assert json.loads(run("list", "--json").out) == []
+    assert own_models(run) == []
 
 
 def test_a_name_can_be_given_to_another_model(run: Run, tmp_path: Path) -> None:
@@ -90,7 +98,7 @@ def test_a_name_can_be_given_to_another_model(run: Run, tmp_path: Path) -> None:
     run("add", "x", str(first))
     outcome = run("add", "x", str(second))
     assert str(first) in outcome.err
-    (model,) = json.loads(run("list", "--json").out)
+    (model,) = own_models(run)
     assert (model["path"], model["architecture"]) == (str(second), "falcon")
 
 
@@ -104,7 +112,7 @@ def test_what_is_no_model_gets_no_name(run: Run, tmp_path: Path) -> None:
         outcome = run("add", "x", str(path))
         assert outcome.status == 1
         assert outcome.err.startswith("error: ")
-    assert json.loads(run("list", "--json").out) == []
+    assert own_models(run) == []
 
 
 @pytest.mark.parametrize("name", ["demo", "a/b"])
@@ -137,7 +145,7 @@ def test_scan_finds_models_and_tells_what_it_leaves_out(run: Run, tmp_path: Path
     assert "c.gguf" not in outcome.out
     assert "big-00002" not in outcome.out + outcome.err
     assert "bad.gguf" in outcome.err
-    assert json.loads(run("list", "--json").out) == []
+    assert own_models(run) == []
 
 
 def test_scan_can_name_everything_it_finds_and_does_so_once(run: Run, tmp_path: Path) -> None:
@@ -149,7 +157,7 @@ def test_scan_can_name_everything_it_finds_and_does_so_once(run: Run, tmp_path: 
     found = json.loads(run("scan", str(folder), "--add", "--json").out)
     assert sorted(entry["name"] for entry in found) == ["a", "a-2", "demo-2"]
     run("scan", str(folder), "--add")
-    assert [model["name"] for model in json.loads(run("list", "--json").out)] == ["a", "a-2", "demo-2"]
+    assert [model["name"] for model in own_models(run)] == ["a", "a-2", "demo-2"]
 
 
 def test_a_home_that_cannot_be_written_is_a_clear_error(

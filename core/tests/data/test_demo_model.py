@@ -34,7 +34,7 @@ def test_the_bundled_file_is_a_small_gguf() -> None:
 
 def test_a_missing_file_is_an_error_with_advice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Where the file was not installed, the error says what to type."""
-    monkeypatch.setattr(modelplug.data, "_DEMO_MODEL", tmp_path / "demo.gguf")
+    monkeypatch.setattr(modelplug.data, "DEMO_MODEL", tmp_path / "demo.gguf")
     with pytest.raises(ModelNotFoundError, match=r"demo model is missing") as caught:
         demo_model_path()
     assert "pip install" in caught.value.advice

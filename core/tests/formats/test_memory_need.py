@@ -205,6 +205,14 @@ def test_recurrent_models_are_an_upper_bound() -> None:
     assert need.kv == 2 * state
 
 
+def test_a_state_that_is_stated_is_all_there_is() -> None:
+    """A model that says how large its state is needs that much for each text, at any length."""
+    for context_size in (512, 1 << 20):
+        need = memory_need(model(layers=7, state_bytes=1000), context_size=context_size, parallel=2)
+        assert (need.kv, need.kv_host_low, need.kv_exact) == (2000, 2000, True)
+    assert memory_need(model(state_bytes=0), context_size=512).kv == 0
+
+
 def test_an_encoder_has_no_cache() -> None:
     """Models that read everything at once keep nothing between tokens."""
     need = memory_need(model(architecture="bert"), context_size=512)

@@ -8,14 +8,6 @@ import pytest
 
 from modelplug.errors import ModelplugError
 from modelplug.history import HistoryStore, KnownModel, RunRecord
-from modelplug.paths import Paths
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> HistoryStore:
-    """A store of the test's own."""
-    paths = Paths.from_environment({"MODELPLUG_HOME": str(tmp_path / "home")})
-    return HistoryStore(paths.history_file, paths=paths)
 
 
 def run(**rest: object) -> RunRecord:
@@ -34,7 +26,7 @@ def test_imported_runs_are_kept_apart_from_measured_ones(store: HistoryStore) ->
     store.record_run(run())
     store.add_imported("m1", runs=[run(generate_seconds=1.0, details='{"counted": "words"}')])
 
-    assert store.speeds("f", "engine") == [10.0]
+    assert [run.tokens_per_second for run in store.measurements("engine", "cpu")] == [10.0]
     assert [entry.origin for entry in store.runs()] == [""]
     (imported,) = store.runs(imported=True)
     assert (imported.origin, imported.details) == ("m1", '{"counted": "words"}')

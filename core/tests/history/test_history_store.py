@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,18 +17,6 @@ from modelplug.errors import ModelplugError, UsageError
 from modelplug.formats.model_info import ModelInfo
 from modelplug.history import HistoryStore, RunRecord, database
 from modelplug.paths import Paths
-
-
-@pytest.fixture
-def paths(tmp_path: Path) -> Paths:
-    """Directories of the test's own."""
-    return Paths.from_environment({"MODELPLUG_HOME": str(tmp_path / "home")})
-
-
-@pytest.fixture
-def store(paths: Paths) -> HistoryStore:
-    """A store whose database does not exist yet."""
-    return HistoryStore(paths.history_file, paths=paths)
 
 
 def record(fingerprint: str = "f", backend: str = "engine", **rest: object) -> RunRecord:
@@ -40,7 +29,7 @@ def test_asking_an_empty_history_finds_nothing(store: HistoryStore) -> None:
     """A new store has no runs and no models, and says so without fuss."""
     assert store.runs() == []
     assert store.models() == []
-    assert store.speeds("f", "engine") == []
+    assert store.measurements("engine", "cpu") == []
     assert store.find_model("x") is None
     assert store.trouble == ""
 
@@ -82,24 +71,29 @@ def test_runs_are_filtered_and_newest_first(store: HistoryStore) -> None:
     assert store.runs(backend="nobody") == []
 
 
-def test_speeds_leave_out_what_says_nothing_about_speed(store: HistoryStore) -> None:
-    """Short runs, failed runs and runs without a time are no samples."""
+def test_measurements_leave_out_what_says_nothing_about_speed(store: HistoryStore) -> None:
+    """Short runs, failed runs and runs without a time are no samples, and of each model the newest count."""
     store.record_run(record(completion_tokens=15))
     store.record_run(record(success=False))
     store.record_run(record(generate_seconds=0.0))
     store.record_run(record(generate_seconds=None))
     store.record_run(record(completion_tokens=16, generate_seconds=1.0))
     store.record_run(record(completion_tokens=100, generate_seconds=4.0, device="cuda:0", gpu_layers=9))
-    assert store.speeds("f", "engine") == [25.0, 16.0]
-    assert store.speeds("f", "engine", "cpu") == [16.0]
-    assert store.speeds("f", "engine", "cuda:0", 9) == [25.0]
-    assert store.speeds("f", "engine", gpu_layers=0) == [16.0]
-    assert store.speeds("f", "other") == []
-    assert store.speeds("f", "engine", limit=1) == [25.0]
+    for seconds in (1.0, 2.0, 4.0):
+        store.record_run(record("other", generate_seconds=seconds))
+
+    def speeds(*arguments: str, **rest: Any) -> list[float | None]:
+        return [run.tokens_per_second for run in store.measurements(*arguments, **rest)]
+
+    assert speeds("engine", "cpu") == [25.0, 50.0, 100.0, 16.0]
+    assert speeds("engine", "cpu", fingerprint="f") == [16.0]
+    assert speeds("engine", "cuda:0") == [25.0]
+    assert speeds("engine", "cpu", each=1) == [25.0, 16.0]
+    assert speeds("another", "cpu") == []
 
 
 def test_the_records_own_speed_follows_the_same_rule() -> None:
-    """`RunRecord.tokens_per_second` is None exactly where `speeds` leaves the run out."""
+    """`RunRecord.tokens_per_second` is None exactly where `measurements` leaves the run out."""
     assert record().tokens_per_second == 10.0
     assert record(completion_tokens=15).tokens_per_second is None
     assert record(success=False).tokens_per_second is None
@@ -222,7 +216,7 @@ def test_where_nothing_can_be_written_recording_does_nothing(
     assert not store.record_run(record())
     assert not store.record_run(record())
     assert store.runs() == []
-    assert store.speeds("f", "engine") == []
+    assert store.measurements("engine", "cpu") == []
     assert capsys.readouterr().err.count("no history is kept") == 1
     with pytest.raises(ModelplugError, match="can't be kept"):
         store.add_model("x", Path("x"))

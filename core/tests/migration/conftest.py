@@ -15,8 +15,9 @@ from modelplug.migration.planning import Planner
 from modelplug.paths import Paths
 
 LAMP = Path(__file__).parent / "lamp"
-METADATA = "Metadata-Version: 2.1\nName: modelplug-lamp\nVersion: 1.0\n"
-ENTRY_POINTS = "[modelplug]\nlamp = modelplug_lamp\n"
+CRATE = Path(__file__).parent / "crate"
+METADATA = "Metadata-Version: 2.1\nName: modelplug-{name}\nVersion: 1.0\n"
+ENTRY_POINTS = "[modelplug]\n{name} = modelplug_{name}\n"
 
 
 @pytest.fixture(scope="session")
@@ -48,14 +49,26 @@ def planner(graph: MigrationGraph, tmp_path: Path) -> Planner:
 @pytest.fixture
 def lamp_plugin(own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The lamp family installed as the only plugin; gives the home that is in force."""
-    information = tmp_path / "site" / "modelplug_lamp-1.0.dist-info"
+    yield from _installed("lamp", LAMP, own_home, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def crate_plugin(own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The crate family installed as the only plugin; gives the home that is in force."""
+    yield from _installed("crate", CRATE, own_home, tmp_path, monkeypatch)
+
+
+def _installed(
+    name: str, folder: Path, home: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    information = scratch / "site" / f"modelplug_{name}-1.0.dist-info"
     information.mkdir(parents=True)
-    (information / "METADATA").write_text(METADATA)
-    (information / "entry_points.txt").write_text(ENTRY_POINTS)
-    for folder in (information.parent, LAMP):
-        monkeypatch.syspath_prepend(str(folder))
+    (information / "METADATA").write_text(METADATA.format(name=name))
+    (information / "entry_points.txt").write_text(ENTRY_POINTS.format(name=name))
+    for each in (information.parent, folder):
+        monkeypatch.syspath_prepend(str(each))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.setenv("MODELPLUG_PLUGINS", "lamp")
+    monkeypatch.setenv("MODELPLUG_PLUGINS", name)
     monkeypatch.setenv("MODELPLUG_PLUGIN_DEADLINE", "0")
-    yield own_home
-    sys.modules.pop("modelplug_lamp", None)
+    yield home
+    sys.modules.pop(f"modelplug_{name}", None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -38,7 +40,11 @@ def test_an_unreadable_version_is_refused(stated: object) -> None:
 @pytest.mark.parametrize(
     ("head", "cause", "remedy"),
     [
-        ("", "no attribute MODELPLUG_HOOKSPEC_VERSION", "MODELPLUG_HOOKSPEC_VERSION = '1.0'"),
+        (
+            "",
+            "no attribute MODELPLUG_HOOKSPEC_VERSION",
+            f"MODELPLUG_HOOKSPEC_VERSION = '{hookspecs.HOOKSPEC_VERSION}'",
+        ),
         ("MODELPLUG_HOOKSPEC_VERSION = '0.9'", "was written for version 0.9", "--upgrade dist-old"),
         ("MODELPLUG_HOOKSPEC_VERSION = '1.7'", "needs version 1.7", "Upgrade modelplug"),
         ("MODELPLUG_HOOKSPEC_VERSION = '2.0'", "needs version 2.0", "Upgrade modelplug"),
@@ -169,3 +175,24 @@ def test_a_deprecated_hook_warns(site: Any) -> None:
 def test_every_hook_has_a_check() -> None:
     """No hook's results travel on unchecked."""
     assert set(Registry(hookspecs).hooks) == set(CHECKS)
+
+
+def test_every_hook_says_since_when_it_is_there() -> None:
+    """Each specification ends with the contract version that brought it, which is none of the future."""
+    ours = tuple(map(int, hookspecs.HOOKSPEC_VERSION.split(".")))
+    since = {}
+    for name in Registry(hookspecs).hooks:
+        stated = re.search(r"Since (\d+)\.(\d+)\.$", (getattr(hookspecs, name).__doc__ or "").strip())
+        assert stated is not None, name
+        since[name] = (int(stated[1]), int(stated[2]))
+
+    assert max(since.values()) == ours
+    assert since["modelplug_bundled_models"] == (1, 1)
+
+
+def test_every_hook_is_in_the_guide_for_authors() -> None:
+    """`docs/writing-a-backend.md` names all of them."""
+    guide = Path(__file__).parents[3] / "docs" / "writing-a-backend.md"
+    text = guide.read_text("utf-8")
+
+    assert [name for name in Registry(hookspecs).hooks if name not in text] == []

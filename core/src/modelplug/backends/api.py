@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from modelplug.backends.arguments import AnyMessage, checked_params
-from modelplug.backends.cooldown import Cooldown
-from modelplug.backends.load import COOLDOWN_FILE, Loading, LoadOptions, load_first
+from modelplug.backends.load import Loading, LoadOptions, load_first
 from modelplug.backends.loaded import LoadedModel
 from modelplug.backends.model import CancelToken, Chunk, GenerateParams
+from modelplug.backends.recording import record_loading
 from modelplug.backends.types import Attempt, Deadlines, LoadPlan, LoadResult
 from modelplug.backends.wishes import Wishes
 from modelplug.errors import BackendError, ModelplugError, UsageError
@@ -77,6 +77,7 @@ def load(
     on_attempt: Callable[[LoadPlan], None] | None = None,
     on_fallback: Callable[[Attempt, LoadPlan], bool] | None = None,
     cancel: CancelToken | None = None,
+    purpose: str = "use",
     **settings: Any,
 ) -> LoadedModel:
     """A loaded model, run by the engine that suits it best here.
@@ -97,6 +98,8 @@ def load(
         on_attempt: Told of each plan before it is tried.
         on_fallback: With `ask`, decides after a failed attempt whether the next plan is tried.
         cancel: Stops loading when set (with `process`).
+        purpose: What the runs are for, which the history keeps: `use`, or `benchmark` for measurements that
+            say nothing of how the model is used.
         settings: Settings for this model: `gpu_layers`, `context_size`, `threads`, `batch_size`, and the
             backend's own by the names its plugin gives them.
 
@@ -120,6 +123,7 @@ def load(
         "on_attempt": on_attempt,
         "on_fallback": on_fallback,
         "cancel": cancel,
+        "purpose": purpose,
     }
     result, error = _load(model, backend, options, params, force, runtime, settings)
     if error is not None:
@@ -143,6 +147,7 @@ def try_load(model: str | os.PathLike[str], **arguments: Any) -> LoadResult:
         "on_attempt",
         "on_fallback",
         "cancel",
+        "purpose",
     )
     options = {name: arguments.pop(name, None) for name in names}
     options["embeddings"] = bool(options["embeddings"])
@@ -206,9 +211,9 @@ def _load(
     loading = load_first(info, recommendation.plans, runtime.backends.reports(), load_options, runtime)
     requested = {**({"backend": backend} if backend else {}), **wishes.explicit}
     result = _result(loading, requested)
+    log = record_loading(runtime, info, recommendation, loading, result, purpose=load_options.purpose)
     if loading.engine is None:
         return result, _final_error(loading)
-    log = _run_log(runtime, info, loading, result)
     loaded = LoadedModel(loading.engine.model, log=log, defaults=defaults)
     result = attrs.evolve(result, model=loaded)
     loaded.load_result = result
@@ -251,6 +256,7 @@ def _options(given: dict[str, Any], backend: str | None, runtime: Runtime) -> Lo
         on_attempt=given["on_attempt"],
         on_fallback=given["on_fallback"],
         cancel=given["cancel"],
+        purpose=given["purpose"] or "use",
         explicit_backend=backend is not None,
     )
 
@@ -262,13 +268,6 @@ def default_params(runtime: Runtime, **given: Any) -> GenerateParams:
         ValueError: One is out of range.
     """
     return GenerateParams(**{**runtime.config.settings.generation.given(), **given})
-
-
-def _run_log(runtime: Runtime, info: ModelInfo, loading: Loading, result: LoadResult) -> Any:
-    from modelplug.backends.records import RunLog
-
-    cooldown = Cooldown(runtime.paths.cache / COOLDOWN_FILE)
-    return RunLog(runtime.history, info, loading.plan, result, cooldown)
 
 
 def _result(loading: Loading, requested: dict[str, Any]) -> LoadResult:

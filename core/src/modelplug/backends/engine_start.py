@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 import tempfile
 import traceback
@@ -30,11 +31,15 @@ class StartedEngine:
         resident_bytes: Main memory, measured: of the worker and its children, or what this process grew by.
         device_bytes: Memory on the device, measured as what it had free before and after; None on the CPU
             or where the driver does not say.
+        pid: The process that runs the engine: the worker's, or this one.
+        guard_pid: A process of the worker's that shares its memory, and is not to be counted.
     """
 
     model: Model
     resident_bytes: int
     device_bytes: int | None
+    pid: int
+    guard_pid: int | None = None
 
 
 def start_engine(
@@ -66,7 +71,8 @@ def start_engine(
 
         worker = WorkerModel(request, plugin, cancel=cancel)
         resident = worker.process.resident_bytes()
-        return _started(worker, resident, free_before, request)
+        started = _started(worker, resident, free_before, request)
+        return attrs.evolve(started, pid=worker.process.pid, guard_pid=worker.process.guard_pid)
     resident_before = _own_resident_bytes()
     model = _load_inline(request, plugin)
     return _started(model, max(0, _own_resident_bytes() - resident_before), free_before, request)
@@ -77,7 +83,7 @@ def _started(model: Model, resident: int, free_before: int | None, request: Load
     if free_before is not None and model.effective.device == request.device:
         free_after = _device_free(request.device)
         device_bytes = None if free_after is None else max(0, free_before - free_after)
-    return StartedEngine(model=model, resident_bytes=resident, device_bytes=device_bytes)
+    return StartedEngine(model=model, resident_bytes=resident, device_bytes=device_bytes, pid=os.getpid())
 
 
 def _load_inline(request: LoadRequest, plugin: str) -> Model:

@@ -1,5 +1,8 @@
 """How fast a plan should generate: from runs on this machine where there are any, else from bytes per token.
 
+Runs of the model itself come first. Without any, those of other models tell what the engine takes for a byte,
+a weight and a layer (`learned`). What follows is for an engine that has hardly run anything here yet.
+
 A prediction rests on one fact: to generate a token, an engine reads every weight that takes part, and the
 keys and values of the context, once. So memory bandwidth divided by those bytes bounds the speed. Engines
 reach between a third of the bound (quantisations that take much arithmetic to unpack, few cores) and all of
@@ -16,16 +19,28 @@ import math
 import statistics
 from typing import TYPE_CHECKING
 
+from modelplug.backends.learned import Work, learn, samples_of
 from modelplug.backends.types import Estimate
+from modelplug.history.records import machine_name
+from modelplug.history.samples import summarise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from modelplug.backends.types import BackendReport, LoadPlan
     from modelplug.formats.model_info import ModelInfo
-    from modelplug.history import HistoryStore
+    from modelplug.history import HistoryStore, RunRecord
+    from modelplug.runtime import Runtime
 
-__all__ = ["bytes_per_token", "estimate_plan", "measured", "predicted"]
+__all__ = [
+    "bytes_per_token",
+    "estimate_plan",
+    "learned",
+    "machine_of",
+    "measured",
+    "predicted",
+    "weights_per_token",
+]
 
 EXPECTED_SHARE, LOW_SHARE = 0.7, 0.3
 # Seconds per token: expected, least, and most as a part for all models and one for each layer.
@@ -34,6 +49,15 @@ MOST_FIXED_COST, MOST_COST_PER_LAYER = 2e-3, 1.5e-3
 # Below this, the model may live in the processor's last cache, whose bandwidth is several times the memory's.
 CACHE_SIZE = 32 * 1024 * 1024
 CACHE_GAIN = 5.0
+# What a weight and a layer are taken to cost until an engine has shown it: a part of what reading a byte
+# costs, and seconds.
+WEIGHT_COST, LAYER_COST = 0.25, 5e-6
+
+
+def machine_of(runtime: Runtime) -> str:
+    """What figures measured on this machine have in common."""
+    cpu = runtime.system.cpu
+    return machine_name(cpu.model, cpu.usable_cores)
 
 
 def measured(samples: Sequence[float]) -> Estimate | None:
@@ -45,34 +69,17 @@ def measured(samples: Sequence[float]) -> Estimate | None:
     Args:
         samples: Tokens per second of each run.
     """
-    values = sorted(value for value in samples if math.isfinite(value) and value > 0)
-    if not values:
+    found = summarise(samples)
+    if found is None:
         return None
-    middle = statistics.median(values)
-    low, high = _median_interval(values)
-    runs = "1 run" if len(values) == 1 else f"{len(values)} runs"
+    runs = "1 run" if found.count == 1 else f"{found.count} runs"
     return Estimate(
-        tokens_per_second=middle,
-        low=low,
-        high=high,
+        tokens_per_second=found.median,
+        low=found.low,
+        high=found.high,
         basis="measured",
         detail=f"median of {runs} of this model with these settings on this machine",
     )
-
-
-def _median_interval(values: list[float]) -> tuple[float, float]:
-    count = len(values)
-    if count < 6:
-        return 0.9 * values[0], 1.1 * values[-1]
-    # The median lies between the k-th lowest and the k-th highest value unless fewer than k of `count` fair
-    # coins show heads, or fewer than k show tails.
-    tail, below = 0.0, 0
-    for k in range(count // 2):
-        tail += math.comb(count, k) * 0.5**count
-        if 2 * tail > 0.05:
-            break
-        below = k
-    return values[below], values[count - 1 - below]
 
 
 def bytes_per_token(info: ModelInfo, report: BackendReport) -> tuple[float, float]:
@@ -97,6 +104,25 @@ def bytes_per_token(info: ModelInfo, report: BackendReport) -> tuple[float, floa
     expected = most - layers * (1 - share)
     scale = _unpacking(info, report)
     return expected * scale, most * scale
+
+
+def weights_per_token(info: ModelInfo, report: BackendReport) -> tuple[float | None, float | None]:
+    """Bytes and number of the weights read for one token, as expected; None for what is not known.
+
+    Args:
+        info: The model.
+        report: The backend, which may unpack the weights while loading.
+    """
+    expected, _ = bytes_per_token(info, report)
+    stored = info.weights.total or info.size
+    if expected <= 0 or stored <= 0:
+        return None, None
+    count = (
+        info.parameters * expected / (stored * _unpacking(info, report))
+        if info.parameters and stored
+        else None
+    )
+    return expected, count
 
 
 def _active_share(info: ModelInfo) -> float:
@@ -154,6 +180,59 @@ def predicted(
     )
 
 
+def learned(
+    info: ModelInfo,
+    report: BackendReport,
+    plan: LoadPlan,
+    runs: Sequence[RunRecord],
+    *,
+    bandwidth: float | None,
+    context_bytes: int,
+    machine: str,
+) -> Estimate | None:
+    """The estimate from other models that this engine has run here; None if there are too few of them.
+
+    Args:
+        info: The model.
+        report: The backend.
+        plan: The plan; all layers on its device, or none.
+        runs: Earlier runs of this engine on this device, newest first.
+        bandwidth: Bytes per second that this machine reads from memory; None if never measured, or if the
+            memory is a GPU's own.
+        context_bytes: Bytes of keys and values when the context is full.
+        machine: The processor, as `machine_name` spells it.
+    """
+    weight_bytes, weight_count = weights_per_token(info, report)
+    samples = samples_of(runs, machine=machine, threads=plan.threads)
+    if weight_bytes is None or not samples:
+        return None
+    depth = statistics.median(sample.depth for sample in samples)
+    work = Work(
+        bytes=weight_bytes + depth * context_bytes / plan.context_size,
+        weights=weight_count or weight_bytes,
+        layers=float(info.layers or 0),
+    )
+    expected = None
+    if bandwidth is not None:
+        byte = 1 / (EXPECTED_SHARE * bandwidth)
+        expected = Work(bytes=byte, weights=byte * WEIGHT_COST, layers=LAYER_COST)
+    found = learn(work, samples, expected, FIXED_COST)
+    if found is None:
+        return None
+    speed, width = 1 / found.seconds, math.exp(2 * found.spread)
+    return Estimate(
+        tokens_per_second=speed,
+        low=speed / width,
+        high=speed * width,
+        basis="learned",
+        detail=(
+            f"learned from {found.runs} runs of {found.models} other models with this engine on this "
+            f"machine, with about {depth:.0f} tokens of context; its error should be about "
+            f"{100 * found.spread:.0f} %"
+        ),
+    )
+
+
 def estimate_plan(
     info: ModelInfo,
     report: BackendReport,
@@ -162,8 +241,9 @@ def estimate_plan(
     *,
     bandwidth: float | None,
     context_bytes: int,
+    machine: str = "",
 ) -> Estimate | None:
-    """The expected speed of a plan: measured if it ran here before, else predicted; None without a basis.
+    """The expected speed of a plan: measured, learned from other models, or predicted; None without a basis.
 
     Args:
         info: The model.
@@ -172,25 +252,49 @@ def estimate_plan(
         history: Earlier runs on this machine.
         bandwidth: Bytes per second that this machine reads from memory; None if never measured.
         context_bytes: Bytes of keys and values when the context is full.
+        machine: The processor, as `machine_name` spells it; runs on others do not count.
     """
     if info.fingerprint:
-        known = measured(_samples(info, plan, history))
+        own = history.measurements(plan.backend, plan.device, fingerprint=info.fingerprint, each=100)
+        known = measured(_speeds(info, plan, own, machine))
         if known is not None:
             return known
-    if bandwidth is None or plan.gpu_layers != 0:
+    on_cpu = plan.gpu_layers == 0
+    if on_cpu or plan.gpu_layers < 0:
+        every = history.measurements(plan.backend, plan.device)
+        others = [run for run in every if run.fingerprint != info.fingerprint and _is_whole(run) != on_cpu]
+        guess = learned(
+            info,
+            report,
+            plan,
+            others,
+            bandwidth=bandwidth if on_cpu else None,
+            context_bytes=context_bytes,
+            machine=machine,
+        )
+        if guess is not None:
+            return guess
+    if bandwidth is None or not on_cpu:
         return None
     return predicted(info, report, bandwidth=bandwidth, context_bytes=context_bytes)
 
 
-def _samples(info: ModelInfo, plan: LoadPlan, history: HistoryStore) -> list[float]:
-    """Tokens per second of every earlier run of the model in the place where the plan puts it."""
+def _is_whole(run: RunRecord) -> bool:
+    """Whether all layers were on the device; the output may or may not have been counted as one."""
+    return run.gpu_layers < 0 or 0 < (run.layers or 0) <= run.gpu_layers
+
+
+def _speeds(info: ModelInfo, plan: LoadPlan, runs: Sequence[RunRecord], machine: str) -> list[float]:
+    """Tokens per second of the runs of the model in the place where the plan puts it.
+
+    Those with as many threads as planned are taken alone if there are any.
+    """
     from modelplug.formats.memory import offloadable_layers
 
     counts = {plan.gpu_layers}
     if plan.gpu_layers < 0:
         # An engine may have reported "all" as a number, with or without the output counted as a layer.
         counts |= {offloadable_layers(info), offloadable_layers(info) - 1}
-    samples: list[float] = []
-    for count in sorted(counts):
-        samples += history.speeds(info.fingerprint, plan.backend, device=plan.device, gpu_layers=count)
-    return samples
+    here = [run for run in runs if run.gpu_layers in counts and run.machine in ("", machine)]
+    same = [run for run in here if run.threads == plan.threads]
+    return [speed for run in same or here if (speed := run.tokens_per_second) is not None]

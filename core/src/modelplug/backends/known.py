@@ -28,6 +28,8 @@ class KnownBackend:
         folder: The plugin's directory in a checkout.
         runs: What it runs, for people.
         formats: The formats it loads, as `ModelInfo.format` spells them.
+        architectures: The architectures it loads; None if only the engine itself knows.
+        models: The names of the models that its plugin brings.
         also: What the plugin can't install by itself; empty if nothing.
         priority: Where it stands among those to install; higher first.
     """
@@ -38,6 +40,8 @@ class KnownBackend:
     folder: str
     runs: str
     formats: tuple[str, ...]
+    architectures: frozenset[str] | None = None
+    models: tuple[str, ...] = ()
     also: str = ""
     priority: int = 0
 
@@ -62,6 +66,17 @@ KNOWN_BACKENDS: dict[str, KnownBackend] = {
             runs="older GGUF files (llama, falcon) and files in the formats before GGUF",
             formats=("ggml", "ggmf", "ggjt", "gguf"),
             priority=40,
+        ),
+        KnownBackend(
+            name="resnet-bk",
+            engine="ResNet-BK in PyTorch",
+            distribution="modelplug-resnet-bk",
+            folder="plugins/resnet_bk",
+            runs="ResNet-BK models, and brings a small one that is trained",
+            formats=("huggingface",),
+            architectures=frozenset({"resnet_bk"}),
+            models=("demo-resnet-bk",),
+            priority=5,
         ),
         KnownBackend(
             name="transformers",
@@ -142,6 +157,7 @@ def not_installed(backend: KnownBackend, system: SystemInfo) -> BackendReport:
         engine=backend.engine,
         priority=backend.priority,
         formats=backend.formats,
+        architectures=backend.architectures,
         cause=f"its plugin {backend.distribution} is missing; it runs {backend.runs}",
         install="\n".join(advice),
     )

@@ -41,6 +41,7 @@ class LoadOptions:
         on_fallback: With `ask`, decides whether to go on after a failure with the next plan.
         cancel: Stops loading when set.
         explicit_backend: Whether the caller named the backend; a cool-down then does not stop it.
+        purpose: What the runs will be for: `use`, or `benchmark` for runs that say nothing of habits.
     """
 
     isolation: str = "process"
@@ -51,6 +52,7 @@ class LoadOptions:
     on_fallback: Callable[[Attempt, LoadPlan], bool] | None = None
     cancel: CancelToken | None = None
     explicit_backend: bool = False
+    purpose: str = "use"
 
 
 @attrs.frozen(kw_only=True)

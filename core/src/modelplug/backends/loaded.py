@@ -31,8 +31,6 @@ from modelplug.errors import (
     CapabilityError,
     ModelplugError,
     UsageError,
-    WorkerCrashedError,
-    WorkerTimeoutError,
 )
 
 if TYPE_CHECKING:
@@ -117,13 +115,21 @@ class LoadedModel(Model):
         """
         engine = self.engine
         turns = conversation(messages)
+        self.check_can_chat()
+        params, warnings = self._prepare(params)
+        return self._measured(engine.chat(turns, params, cancel=cancel), warnings)
+
+    def check_can_chat(self) -> None:
+        """Make sure that `chat` is something this model can do.
+
+        Raises:
+            CapabilityError: It has no chat template, or its engine does not apply it.
+        """
         self._need(
             "chat",
             "the model has no chat template that this engine applies",
             "Use `modelplug run` (`generate` in Python), or a model with a chat template.",
         )
-        params, warnings = self._prepare(params)
-        return self._measured(engine.chat(turns, params, cancel=cancel), warnings)
 
     def complete(
         self,
@@ -171,9 +177,11 @@ class LoadedModel(Model):
         with self._lock:
             inner, self._inner = self._inner, None
         if inner is not None:
-            inner.close()
-            if self._log is not None:
-                self._log.flush()
+            try:
+                inner.close()
+            finally:
+                if self._log is not None:
+                    self._log.close()
 
     def __enter__(self) -> LoadedModel:
         return self
@@ -203,6 +211,9 @@ class LoadedModel(Model):
     def _measured(self, chunks: Iterator[Chunk], warnings: tuple[str, ...]) -> Iterator[Chunk]:
         began = time.perf_counter()
         first: float | None = None
+        told = self._log is None
+        if self._log is not None:
+            self._log.began()
         try:
             for chunk in chunks:
                 if first is None:
@@ -210,6 +221,8 @@ class LoadedModel(Model):
                 if not chunk.text.isascii():
                     chunk = attrs.evolve(chunk, text=well_formed(chunk.text))
                 if chunk.finish_reason is None or chunk.stats is None:
+                    if self._log is not None:
+                        self._log.gave()
                     yield chunk
                     continue
                 stats = attrs.evolve(
@@ -218,10 +231,15 @@ class LoadedModel(Model):
                     total_seconds=time.perf_counter() - began,
                     warnings=warnings + chunk.stats.warnings,
                 )
-                if self._log is not None:
-                    self._log.add(stats)
+                if self._log is not None and not told:
+                    told = True
+                    self._log.add(stats, chunk.finish_reason)
                 yield attrs.evolve(chunk, stats=stats)
         except ModelplugError as error:
-            if self._log is not None and isinstance(error, (WorkerCrashedError, WorkerTimeoutError)):
+            if self._log is not None and not told:
+                told = True
                 self._log.failed(error)
             raise
+        finally:
+            if self._log is not None and not told:
+                self._log.left(first, time.perf_counter() - began)

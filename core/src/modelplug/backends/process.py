@@ -113,6 +113,11 @@ class WorkerProcess:
         return self._process.pid
 
     @property
+    def guard_pid(self) -> int | None:
+        """The process that ends the worker when this program has died; it shares the worker's memory."""
+        return self._guard_pid
+
+    @property
     def alive(self) -> bool:
         """Whether it still runs and can be asked."""
         return self._failure is None and self.spawned.ours and self._process.poll() is None

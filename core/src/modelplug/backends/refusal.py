@@ -107,7 +107,8 @@ def _advice(info: ModelInfo | None, reports: Mapping[str, BackendReport], wishes
         if not report.usable and report.install and _might_run(report, info)
     ]
     if helpful:
-        return _how_to_have(helpful[0])
+        # One made for this very architecture helps more than one that may know it.
+        return _how_to_have(min(helpful, key=lambda report: report.architectures is None))
     return f"{see}, and leave out the options that no backend grants." if wishes.explicit else f"{see}."
 
 
@@ -134,4 +135,5 @@ def _might_run(report: BackendReport, info: ModelInfo | None) -> bool:
         return True
     known = KNOWN_BACKENDS.get(report.name)
     formats = report.formats or (known.formats if known else ())
-    return info.format in formats
+    architectures = report.architectures or (known.architectures if known else None)
+    return info.format in formats and (architectures is None or info.architecture in architectures)

@@ -9,15 +9,15 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modelplug.data.bundled import bundled_models, find_bundled
 from modelplug.errors import ModelNotFoundError
 
 if TYPE_CHECKING:
+    from modelplug.backends.types import BackendReport
+    from modelplug.data.bundled import BundledModel
     from modelplug.runtime import Runtime
 
-__all__ = ["DEMO", "resolve_model"]
-
-DEMO = "demo"
-"""The name of the bundled model. A file of that name is reached as `./demo`."""
+__all__ = ["resolve_model"]
 
 # Addresses of any kind, and the short ones that model hubs use.
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|(www\.)?(hf\.co|huggingface\.co|modelscope\.cn)/", re.IGNORECASE)
@@ -27,20 +27,19 @@ _DENIED = "permission denied for the folder"
 
 
 def resolve_model(name_or_path: str | os.PathLike[str], runtime: Runtime) -> Path:
-    """The path of the model that is meant: the bundled one, a file or directory, or a registered name.
+    """The path of the model that is meant: a bundled one, a file or directory, or a registered name.
 
     Args:
         name_or_path: What the user typed; `~` is expanded.
-        runtime: Its history knows the registered names.
+        runtime: Its plugins bring models, and its history knows the registered names.
 
     Raises:
         ModelNotFoundError: There is neither.
     """
     text = os.fspath(name_or_path)
-    if text == DEMO:
-        from modelplug.data import demo_model_path
-
-        return demo_model_path()
+    bundled = _bundled(text, runtime)
+    if bundled is not None:
+        return bundled.existing_path()
     path = _expanded(text)
     if text and _exists(path):
         return path.absolute()
@@ -49,6 +48,14 @@ def resolve_model(name_or_path: str | os.PathLike[str], runtime: Runtime) -> Pat
         if known is not None:
             return _still_there(known.path, text)
     raise _not_found(text, path, runtime)
+
+
+def _bundled(text: str, runtime: Runtime) -> BundledModel | None:
+    """The bundled model of that name, unless the user has given the name to another one."""
+    found = find_bundled(text, runtime.plugins)
+    if found is None or not found.plugin or runtime.history.find_model(text) is None:
+        return found
+    return None
 
 
 def _expanded(text: str) -> Path:
@@ -78,7 +85,8 @@ def _still_there(path: Path, name: str) -> Path:
         f"the model registered as {name!r} is no longer there",
         path=path,
         why=_fault_of(path) or f"{_shown(path)} does not exist",
-        advice=f"Register its new place with `modelplug models add {name} PATH`.",
+        advice=f"Register its new place with `modelplug models add {name} PATH`, or let "
+        "`modelplug models scan` look for it.",
     )
 
 
@@ -95,6 +103,10 @@ def _not_found(text: str, path: Path, runtime: Runtime) -> ModelNotFoundError:
     if missing and _HUB_NAME.fullmatch(text):
         why = f"{missing}; and if a name on a model hub is meant, models are not downloaded"
         return ModelNotFoundError(what, path=path, why=why, advice=_FETCH)
+    absent = _absent_backend(text, runtime)
+    if absent is not None:
+        why = f"it comes with the backend {absent.name}, which can't be used: {absent.cause}"
+        return ModelNotFoundError(what, path=path, why=why, advice=absent.install)
     near = _near(text, path, runtime)
     did_you_mean = f"Did you mean {' or '.join(near)}? " if near else ""
     return ModelNotFoundError(
@@ -103,6 +115,15 @@ def _not_found(text: str, path: Path, runtime: Runtime) -> ModelNotFoundError:
         why=missing or "it is neither a file, nor a folder, nor a registered name",
         advice=f"{did_you_mean}`modelplug models list` shows the registered names; `demo` is always there.",
     )
+
+
+def _absent_backend(name: str, runtime: Runtime) -> BackendReport | None:
+    """The backend whose plugin would bring a model of that name, if only it were there."""
+    from modelplug.backends.known import KNOWN_BACKENDS
+
+    known = next((backend for backend in KNOWN_BACKENDS.values() if name in backend.models), None)
+    report = None if known is None else runtime.backends.reports()[known.name]
+    return None if report is None or report.usable else report
 
 
 def _fault_of(path: Path) -> str:
@@ -134,7 +155,7 @@ def _fault_advice(fault: str) -> str:
 
 def _near(text: str, path: Path, runtime: Runtime) -> list[str]:
     """Names of models that exist and look like what was typed."""
-    names = [DEMO, *(model.name for model in runtime.history.models())]
+    names = [*bundled_models(runtime.plugins), *(model.name for model in runtime.history.models())]
     near = difflib.get_close_matches(text, names, n=2)
     folder = path.parent
     for name in difflib.get_close_matches(path.name, _names_in(folder), n=6):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from modelplug.backends.compatibility import as_standalone, incompatibility, unusable
-from modelplug.backends.estimate import estimate_plan
+from modelplug.backends.estimate import estimate_plan, machine_of
 from modelplug.backends.plans import make_plans
 from modelplug.backends.ranking import CPU_ONLY, Preference, placement, rank
 from modelplug.backends.refusal import refusal
@@ -216,6 +216,7 @@ class BackendSelector:
             self._runtime.history,
             bandwidth=self._bandwidth,
             context_bytes=made.context_bytes,
+            machine=machine_of(self._runtime),
         )
         return Candidate(
             backend=report.name, suitable=True, reason=made.reason, plans=made.plans, estimate=estimate

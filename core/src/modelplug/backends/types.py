@@ -230,7 +230,8 @@ class Estimate:
         tokens_per_second: The expected value.
         low: Lower end of the interval.
         high: Upper end of the interval.
-        basis: `measured` on this machine before, or `predicted` from bytes per token and memory bandwidth.
+        basis: `measured` on this machine before, `learned` from other models that ran here, or `predicted`
+            from bytes per token and memory bandwidth.
         detail: The figures behind it, in a sentence.
     """
 

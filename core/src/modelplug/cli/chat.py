@@ -60,6 +60,8 @@ def command(app: App, /, model: str | None, *, system: str | None, as_json: bool
     params = params_of(app, options)
     with load_for(app, model or _usual_model(app), options) as loaded:
         show_outcome(app, loaded, as_json=as_json)
+        # Said before the first message is typed, and not in answer to it.
+        loaded.check_can_chat()
         conversation = Conversation(app, loaded, params, system=system, as_json=as_json)
         return conversation.run()
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from modelplug.cli.context import App
 
-__all__ = ["command"]
+__all__ = ["command", "finding_lines", "section"]
 
 
 @click.command("doctor")
@@ -67,16 +67,17 @@ def _write(output: Path, text: str) -> None:
 def _as_text(plain: Mapping[str, Any]) -> Iterator[str]:
     program = plain["modelplug"]
     yield f"modelplug {program['version']} doctor"
-    yield from _section("Program", _program_lines(program))
-    yield from _section("System", _system_lines(plain["system"]))
-    yield from _section("Plugins", _plugin_lines(plain["plugins"]))
-    yield from _section("Backends", _backend_lines(plain["backends"]))
-    yield from _section("Settings", _settings_lines(plain["settings"]))
-    yield from _section("Directories", _directory_lines(plain["directories"]))
-    yield from _section("Findings", _finding_lines(plain["findings"]))
+    yield from section("Program", _program_lines(program))
+    yield from section("System", _system_lines(plain["system"]))
+    yield from section("Plugins", _plugin_lines(plain["plugins"]))
+    yield from section("Backends", _backend_lines(plain["backends"]))
+    yield from section("Settings", _settings_lines(plain["settings"]))
+    yield from section("Directories", _directory_lines(plain["directories"]))
+    yield from section("Findings", finding_lines(plain["findings"]))
 
 
-def _section(title: str, lines: list[str]) -> Iterator[str]:
+def section(title: str, lines: list[str]) -> Iterator[str]:
+    """Give the lines of a section, below its title."""
     yield ""
     yield title
     yield from (f"  {line}" for line in lines)
@@ -145,7 +146,8 @@ def _directory_lines(directories: Mapping[str, Any]) -> list[str]:
     return pairs_as_lines(pairs)
 
 
-def _finding_lines(findings: list[Mapping[str, Any]]) -> list[str]:
+def finding_lines(findings: list[Mapping[str, Any]]) -> list[str]:
+    """Give what was found and what to type, as lines."""
     if not findings:
         return ["nothing is wrong"]
     lines = []

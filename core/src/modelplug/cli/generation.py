@@ -112,7 +112,7 @@ def load_for(app: App, model: str, options: dict[str, Any], *, embeddings: bool 
     from modelplug.backends.api import load
 
     settings = {name: options[name] for name in _LOADING if options[name] is not None}
-    settings.update(_assignments(options["extra"]))
+    settings.update(assignments(options["extra"]))
     return load(
         model,
         backend=options["backend"],
@@ -128,7 +128,7 @@ def load_for(app: App, model: str, options: dict[str, Any], *, embeddings: bool 
     )
 
 
-def _assignments(pairs: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+def assignments(pairs: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
     import json
 
     for pair in pairs:

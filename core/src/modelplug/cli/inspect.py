@@ -159,6 +159,7 @@ def _print_info(info: ModelInfo) -> None:
             ("Embedding length", info.embedding_length),
             ("Heads", heads),
             ("Sliding window", info.sliding_window),
+            ("State", _state(info)),
             ("Experts", info.experts),
             ("Vocabulary", f"{info.vocabulary_size:,} tokens" if info.vocabulary_size else None),
             ("Tokenizer", info.tokenizer),
@@ -169,6 +170,16 @@ def _print_info(info: ModelInfo) -> None:
             ("Fingerprint", info.fingerprint),
         ]
     )
+
+
+def _state(info: ModelInfo) -> str | None:
+    from modelplug.system.report import format_bytes
+
+    if info.state_bytes is None:
+        return None
+    if not info.state_bytes:
+        return "none: the whole text is computed again for every token"
+    return f"{format_bytes(info.state_bytes)}, in place of a KV cache, for a text of any length"
 
 
 def _print_metadata(metadata: Mapping[str, object]) -> None:

@@ -81,6 +81,7 @@ class Settings:
         fallback_order_by_format: The same for one model format, for example `{"gguf": ["llamacpp"]}`.
         model_path: The model to use when none is named.
         isolation: `process` runs engines in a child process, `inline` in this one.
+        monitoring: Whether runs are recorded and shown to `modelplug monitor`; what they say never is.
         deadlines: How long each phase may take.
         generation: How to generate unless the request says otherwise.
         backends: One section per backend, by its name.
@@ -95,6 +96,7 @@ class Settings:
     fallback_order_by_format: dict[str, list[str]] = attrs.field(factory=dict)
     model_path: str | None = None
     isolation: Literal["process", "inline"] = "process"
+    monitoring: bool = True
     deadlines: DeadlineSettings = attrs.field(factory=DeadlineSettings)
     generation: GenerationSettings = attrs.field(factory=GenerationSettings)
     backends: dict[str, dict[str, Any]] = attrs.field(factory=dict)

@@ -164,6 +164,8 @@ def _value_problems(
     inner = _attrs_class(field_types(kind)[name])
     if inner is not None and isinstance(value, Mapping):
         return find_problems(value, inner, prefix=key)
+    if inner is not None and value is not None:
+        return [Problem(key=key, value=value, allowed=allowed_values(kind, name))]
     inside = _item_problems(key, value, field_types(kind)[name])
     if inside:
         return inside

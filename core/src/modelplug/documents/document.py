@@ -115,6 +115,11 @@ class Document:
         before = self.text[:offset].replace("\r\n", "\n").replace("\r", "\n")
         return before.count("\n") + 1
 
+    def spelling(self, path: Path) -> str | None:
+        """How the value at a path is written in the original text; None if it is new."""
+        span = self.tree.span(path)
+        return None if span is None else self.text[slice(*span)]
+
     def render(self) -> bytes:
         """The bytes of the tree as it is now. Whatever no edit touched is as it was, to the byte.
 

@@ -26,7 +26,7 @@ class Leaf:
         path: Where it is now.
         value: Its value now.
         origin: Its path in the original text; None if it is new.
-        changed: Whether its value differs from the original one.
+        changed: Whether its value differs from the original one, or is written anew.
     """
 
     path: Path
@@ -92,6 +92,12 @@ class Tree:
         if isinstance(found, Node):
             return found.kind == MAPPING or isinstance(found.scalar, dict)
         return isinstance(found, dict)
+
+    def span(self, path: Path) -> tuple[int, int] | None:
+        """Where the value at `path` stands in the original text, its anchor and tag included; None if new."""
+        found = self._look(path)
+        source = found.source if isinstance(found, Node) else None
+        return None if source is None else (source.start, source.end)
 
     def leaves(self) -> list[Leaf]:
         """Every value there is now that is no mapping with entries, in order."""
@@ -173,6 +179,21 @@ class Tree:
             TreeError: The path is empty or leads into a scalar, or the format can't hold the value.
         """
         self._place(path, value, must_be_new=False, first=False)
+
+    def respell(self, path: Path) -> None:
+        """Write a scalar as new ones are written, however it was spelled; its value stays.
+
+        Raises:
+            TreeError: There is no such entry, or it is no scalar.
+        """
+        entry = self._entry(path)
+        if entry.value.kind != SCALAR:
+            reason = f"{shown(path)} is no scalar"
+            raise TreeError(reason, path)
+        self._dialect.allow_change(entry.value, path)
+        self._dialect.allow_departure(entry, path)
+        entry.value = Node(SCALAR, entry.value.scalar, owner=entry)
+        self._revision += 1
 
     def insert(self, path: Path, value: Any, *, first: bool = False) -> None:
         """Add an entry that must not be there yet, at the end of its mapping or at the front.
@@ -319,7 +340,9 @@ class Tree:
 
     def _is_changed(self, node: Node, value: Any) -> bool:
         origin = node.owner.origin if node.owner else ()
-        return origin is None or not same(self._source_values.get(origin, _NOTHING), value)
+        if origin is None or not same(self._source_values.get(origin, _NOTHING), value):
+            return True
+        return node.source is None or any(entry.value.source is None for entry in node.walk())
 
 
 _NOTHING = object()

@@ -137,6 +137,7 @@ def inspect_huggingface(path: Path, directory: Path) -> ModelInfo:
         key_length=head_width,
         value_length=reader.whole("v_head_dim") or head_width,
         sliding_window=reader.window(),
+        state_bytes=reader.whole("state_bytes"),
         experts=reader.whole("num_local_experts", "num_experts", "n_routed_experts") or None,
         vocabulary_size=reader.whole("vocab_size"),
         tokenizer=tokenizer,

@@ -108,6 +108,9 @@ def kv_cache(
     layers = info.layers or len(info.weights.layers)
     if info.architecture in _WITHOUT_CACHE:
         return LayerCache(low=(0,) * layers, high=(0,) * layers, exact=True)
+    if info.state_bytes is not None:
+        state = _spread(info.state_bytes * parallel, layers)
+        return LayerCache(low=state, high=state, exact=True)
     per_token, note = _bytes_per_token(info, layers, kv_types(kv_type))
     notes = [note] if note else []
     high = [context_size * size for size in per_token]
@@ -121,12 +124,17 @@ def kv_cache(
         low = [min(size, _latent_bytes(info, context_size, kv_types(kv_type)[0])) for size in low]
     if _is_recurrent(info):
         notes.append("recurrent or hybrid layers: the cache's size is an upper bound")
-        state = _state_bytes(info) * parallel
+        recurrent = _state_bytes(info) * parallel
         # with one number for all layers the header does not say which of them keep a cache at all
         told_apart = 0 in info.heads_kv and any(info.heads_kv)
         low = [size if told_apart else 0 for size in low]
-        high = [size + state for size in high]
+        high = [size + recurrent for size in high]
     return LayerCache(low=tuple(low), high=tuple(high), exact=not notes, notes=tuple(notes))
+
+
+def _spread(size: int, layers: int) -> tuple[int, ...]:
+    """So many bytes over all layers, as evenly as whole bytes allow."""
+    return tuple(size * (layer + 1) // layers - size * layer // layers for layer in range(layers))
 
 
 def _bytes_per_token(info: ModelInfo, layers: int, types: tuple[str, str]) -> tuple[list[int], str | None]:

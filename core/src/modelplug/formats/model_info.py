@@ -62,6 +62,8 @@ class ModelInfo:
         key_length: Elements of one key head.
         value_length: Elements of one value head.
         sliding_window: Tokens, where layers attend to a window only.
+        state_bytes: Bytes of what a recurrent model keeps of a text in place of a key/value cache, however
+            long the text is.
         experts: Experts of a mixture model.
         vocabulary_size: Tokens in the vocabulary.
         tokenizer: The kind, for example `llama` (SentencePiece), `gpt2` (byte-level BPE).
@@ -96,6 +98,7 @@ class ModelInfo:
     key_length: int | None = None
     value_length: int | None = None
     sliding_window: int | None = None
+    state_bytes: int | None = None
     experts: int | None = None
     vocabulary_size: int | None = None
     tokenizer: str | None = None

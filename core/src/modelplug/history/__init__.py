@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelplug.history.records import KnownModel, RunRecord
+from modelplug.history.records import BenchmarkRecord, FailureRecord, KnownModel, RunRecord, SeenModel
 from modelplug.history.store import HistoryStore
 
-__all__ = ["HistoryStore", "KnownModel", "RunRecord"]
+__all__ = ["BenchmarkRecord", "FailureRecord", "HistoryStore", "KnownModel", "RunRecord", "SeenModel"]

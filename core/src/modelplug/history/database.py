@@ -7,49 +7,35 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING
 
+from modelplug.history import upgrade
+from modelplug.history.layouts import MIGRATIONS
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["MIGRATIONS", "NewerDatabaseError", "connect", "is_damage", "set_aside"]
+__all__ = [
+    "BUSY_SECONDS",
+    "MIGRATIONS",
+    "NewerDatabaseError",
+    "connect",
+    "is_damage",
+    "is_locked",
+    "set_aside",
+]
 
 BUSY_SECONDS = 5.0
-
-_FIRST = """
-CREATE TABLE models (
-    name TEXT PRIMARY KEY, path TEXT NOT NULL, fingerprint TEXT NOT NULL DEFAULT '',
-    format TEXT NOT NULL DEFAULT '', architecture TEXT NOT NULL DEFAULT '',
-    quantization TEXT NOT NULL DEFAULT '', size INTEGER,
-    parameters INTEGER, added TEXT NOT NULL, last_seen TEXT NOT NULL
-);
-CREATE TABLE runs (
-    id INTEGER PRIMARY KEY, time TEXT NOT NULL, fingerprint TEXT NOT NULL, backend TEXT NOT NULL,
-    engine_version TEXT NOT NULL DEFAULT '', device TEXT NOT NULL DEFAULT 'cpu',
-    gpu_layers INTEGER NOT NULL DEFAULT 0, context_size INTEGER, threads INTEGER, load_seconds REAL,
-    resident_bytes INTEGER, device_bytes INTEGER, prompt_tokens INTEGER, completion_tokens INTEGER,
-    prompt_seconds REAL, generate_seconds REAL, first_token_seconds REAL, success INTEGER NOT NULL,
-    error TEXT NOT NULL DEFAULT '', estimated_bytes INTEGER
-);
-CREATE INDEX runs_by_model ON runs (fingerprint, backend, id);
-"""
-
-# What a migration brought over from another program, and can take away again.
-_ORIGINS = """
-ALTER TABLE models ADD COLUMN origin TEXT NOT NULL DEFAULT '';
-ALTER TABLE runs ADD COLUMN origin TEXT NOT NULL DEFAULT '';
-ALTER TABLE runs ADD COLUMN details TEXT NOT NULL DEFAULT '';
-CREATE INDEX runs_by_origin ON runs (origin) WHERE origin <> '';
-"""
-
-MIGRATIONS: tuple[str, ...] = (_FIRST, _ORIGINS)
-"""Statements that lead from each layout to the next; the layout's number is how many have been run."""
 
 
 class NewerDatabaseError(Exception):
     """The database was written by a later version of this program."""
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, *, patience: float = BUSY_SECONDS) -> sqlite3.Connection:
     """A connection to the database, made and brought up to date if need be.
+
+    Args:
+        path: The database.
+        patience: Seconds to wait for another process that writes.
 
     Raises:
         sqlite3.Error: It is damaged, locked for too long, or can't be written.
@@ -57,11 +43,11 @@ def connect(path: Path) -> sqlite3.Connection:
         NewerDatabaseError: Its layout is newer than this program.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
     try:
-        _use_write_ahead_log(connection)
+        _use_write_ahead_log(connection, patience)
         connection.execute("PRAGMA synchronous = NORMAL")
-        _migrate(connection)
+        _migrate(connection, path)
     except BaseException:
         connection.close()
         raise
@@ -69,13 +55,13 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+def _use_write_ahead_log(connection: sqlite3.Connection, patience: float) -> None:
     """Let one process write while others read; `synchronous = NORMAL` is safe with that.
 
     Several processes may make the database at the same moment. While one switches the log on, SQLite answers
     "locked" to the others without the usual wait, so the waiting is done here.
     """
-    deadline = time.monotonic() + BUSY_SECONDS
+    deadline = time.monotonic() + patience
     while not _switched(connection, patient=time.monotonic() < deadline):
         time.sleep(0.01)
 
@@ -90,8 +76,9 @@ def _switched(connection: sqlite3.Connection, *, patient: bool) -> bool:
     return True
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
-    if _layout(connection) == len(MIGRATIONS):
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    layout = _layout(connection)
+    if layout == len(MIGRATIONS):
         return
     # Another process may be doing the same: look again once nobody else can write.
     connection.execute("BEGIN IMMEDIATE")
@@ -100,9 +87,12 @@ def _migrate(connection: sqlite3.Connection) -> None:
         if layout > len(MIGRATIONS):
             msg = f"its layout has number {layout}, and this program knows {len(MIGRATIONS)}"
             raise NewerDatabaseError(msg)
+        if 0 < layout < len(MIGRATIONS):
+            upgrade.back_up(path, layout)
         for script in MIGRATIONS[layout:]:
             for statement in filter(str.strip, script.split(";")):
                 connection.execute(statement)
+        upgrade.check(connection)
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         connection.execute("COMMIT")
     except BaseException:
@@ -117,6 +107,13 @@ def _layout(connection: sqlite3.Connection) -> int:
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether an error says that the file itself is damaged, or no database at all."""
     return any(word in str(error) for word in ("malformed", "not a database", "corrupt"))
+
+
+def is_locked(error: Exception) -> bool:
+    """Whether an error says that another process held the database all the time."""
+    return isinstance(error, sqlite3.OperationalError) and any(
+        word in str(error) for word in ("locked", "busy")
+    )
 
 
 def set_aside(path: Path) -> Path | None:

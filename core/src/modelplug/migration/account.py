@@ -53,6 +53,8 @@ class Finding:
         key: The key it is about, as `spell` writes it; empty if it is about the file.
         line: The line in the source, from 1; None if it has none.
         step: The step that found it, as `source -> target`; empty if none did.
+        nearest: The nearest valid name or value; empty if nothing is near.
+        advice: What to do about it; empty if the message says so.
     """
 
     severity: Severity
@@ -60,6 +62,8 @@ class Finding:
     key: str = ""
     line: int | None = None
     step: str = ""
+    nearest: str = ""
+    advice: str = ""
 
     def __str__(self) -> str:
         return f"line {self.line}: {self.message}" if self.line else self.message

@@ -19,12 +19,17 @@ if TYPE_CHECKING:
 
     from modelplug.documents import Document
 
-__all__ = ["Candidate", "Found", "collect"]
+__all__ = ["SOURCE_ENDINGS", "Candidate", "Found", "collect"]
+
+OWN_PREFIX = ".modelplug-"
+"""How names begin that this program gives to what it has not put in place yet."""
 
 MAX_TEXT = 16 * 1024 * 1024
 """Larger files are no configuration or source text that a person wrote."""
 
-_SOURCE_ENDINGS = frozenset({".py", ".pyi"})
+SOURCE_ENDINGS = frozenset({".py", ".pyi", ".ipynb", ".md", ".markdown"})
+"""How names of programs end, and of texts that programs stand in."""
+
 _CHECKPOINT_ENDINGS = frozenset({".pt", ".pth", ".bin", ".ckpt", ".safetensors"})
 # Strings are matched too, so that what looks like a comment in them is left alone.
 _COMMENTS = re.compile(r'("(?:[^"\\]|\\.)*")|//[^\r\n]*|/\*.*?\*/', re.DOTALL)
@@ -201,20 +206,32 @@ class _Collector:
             self.unreadable[Path(error.filename or folder)] = error.strerror or str(error)
 
         for root, folders, files in os.walk(folder, onerror=report):
+            if root != str(folder) and _may_be_whole(files) and self.is_whole(Candidate(Path(root))):
+                folders.clear()
+                yield Path(root)
+                continue
             folders[:] = sorted(name for name in folders if not self._is_skipped(Path(root, name)))
             for name in sorted(files):
-                if _may_be_migrated(name):
+                if _may_be_migrated(name) and not name.startswith(OWN_PREFIX):
                     yield Path(root, name)
 
     def _is_skipped(self, folder: Path) -> bool:
-        return folder.name in _SKIPPED_FOLDERS or any(
-            folder == own or own in folder.parents for own in self.own
+        return (
+            folder.name in _SKIPPED_FOLDERS
+            or folder.name.startswith(OWN_PREFIX)
+            or any(folder == own or own in folder.parents for own in self.own)
         )
+
+
+def _may_be_whole(names: Iterable[str]) -> bool:
+    """Whether a folder with these files may be a checkpoint: weights, and a text that says what they are."""
+    endings = {os.path.splitext(name)[1].lower() for name in names}  # noqa: PTH122  as below
+    return ".json" in endings and not endings.isdisjoint(_CHECKPOINT_ENDINGS)
 
 
 def _may_be_migrated(name: str) -> bool:
     suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122  a Path per file would double the walk's cost
-    return format_of(name) is not None or suffix in _SOURCE_ENDINGS or suffix in _CHECKPOINT_ENDINGS
+    return format_of(name) is not None or suffix in SOURCE_ENDINGS or suffix in _CHECKPOINT_ENDINGS
 
 
 def collect(

@@ -123,9 +123,9 @@ def _as_told(
 
 
 def _kind_told(candidate: Candidate, graph: MigrationGraph, family: Family) -> Kind:
-    """A folder can only be a home; a file is of the one other kind, if there is just one."""
+    """A folder is a home or a checkpoint; a file is of the one other kind, if there is just one."""
     if candidate.is_folder:
-        return Kind.HOME
+        return Kind.HOME if Kind.HOME in graph.kinds(family.name) else Kind.CHECKPOINT
     others = [kind for kind in graph.kinds(family.name) if kind is not Kind.HOME]
     return others[0] if len(others) == 1 else graph.only_kind(family.name)
 

@@ -52,6 +52,8 @@ class ConfigEditor:
         self._reasons: dict[KeyPath, str] = {}
         self._shelved: set[KeyPath] = set()
         self._dropped: dict[KeyPath, KeyPath | None] = {}
+        # Keys whose entries say what dropped ones said: they may move on.
+        self._heirs: dict[KeyPath, KeyPath] = {}
         for path, message in _duplicate_messages(document):
             self.warn(message, path)
 
@@ -142,6 +144,17 @@ class ConfigEditor:
         """
         self._tree.insert(_path(path), value, first=first)
 
+    def respell(self, path: KeyPath | str, *, why: str) -> None:
+        """Write a scalar as new ones are written, because others read its spelling otherwise.
+
+        Args:
+            path: The entry, or an item of a list.
+            why: The reason.
+        """
+        path = _path(path)
+        self._note(path[:-1] if path and isinstance(path[-1], int) else path, why)
+        self._tree.respell(path)
+
     def drop(self, path: KeyPath | str, *, why: str, into: KeyPath | str | None = None) -> None:
         """Take an entry out.
 
@@ -154,9 +167,12 @@ class ConfigEditor:
         if not why:
             msg = f"{spell(path)} can't be dropped without a reason"
             raise TreeError(msg, path)
+        heir = None if into is None else next(iter(self._origins(_path(into))), None)
         for origin in self._origins(path):
             self._reasons[origin] = why
             self._dropped[origin] = None if into is None else _path(into)
+            if heir is not None and heir != origin:
+                self._heirs[origin] = heir
         self._tree.remove(path)
 
     def to_extras(self, path: KeyPath | str, *, why: str, under: KeyPath | str = ()) -> None:
@@ -182,13 +198,29 @@ class ConfigEditor:
 
     # Telling ------------------------------------------------------------------------------------------
 
-    def error(self, message: str, path: KeyPath | str = ()) -> None:
-        """Say what makes it impossible to migrate this file; nothing will be written."""
-        self._find(Severity.ERROR, message, path)
+    def error(
+        self, message: str, path: KeyPath | str = (), *, line: int | None = None, advice: str = ""
+    ) -> None:
+        """Say what makes it impossible to migrate this file; nothing will be written.
 
-    def warn(self, message: str, path: KeyPath | str = ()) -> None:
-        """Say what is probably not as its owner thinks."""
-        self._find(Severity.WARNING, message, path)
+        Args:
+            message: One sentence.
+            path: The entry it is about.
+            line: The line, where it is about no entry.
+            advice: What to do about it.
+        """
+        self._find(Severity.ERROR, message, path, line=line, advice=advice)
+
+    def warn(self, message: str, path: KeyPath | str = (), *, nearest: str = "", advice: str = "") -> None:
+        """Say what is probably not as its owner thinks.
+
+        Args:
+            message: One sentence.
+            path: The entry it is about.
+            nearest: The nearest valid name or value.
+            advice: What to do about it.
+        """
+        self._find(Severity.WARNING, message, path, nearest=nearest, advice=advice)
 
     def todo(self, message: str, path: KeyPath | str = ()) -> None:
         """Say what a person must still do."""
@@ -198,10 +230,17 @@ class ConfigEditor:
         """Say what is worth knowing."""
         self._find(Severity.NOTE, message, path)
 
-    def _find(self, severity: Severity, message: str, path: KeyPath | str) -> None:
+    def _find(
+        self, severity: Severity, message: str, path: KeyPath | str, *, line: int | None = None, **more: str
+    ) -> None:
         path = _path(path)
         finding = Finding(
-            severity=severity, message=message, key=spell(path), line=self._line(path), step=self._step
+            severity=severity,
+            message=message,
+            key=spell(path),
+            line=line or self._line(path),
+            step=self._step,
+            **more,
         )
         if finding not in self._findings:
             self._findings.append(finding)
@@ -236,6 +275,8 @@ class ConfigEditor:
                 target = spell(filled[origin])
             else:
                 fate, target = self._fate(origin, leaf)
+                heir = now.get(self._heirs[origin]) if leaf is None and origin in self._heirs else None
+                target = spell(heir.path) if heir is not None else target
             if fate is None:
                 lost.append(spell(origin))
                 continue

@@ -11,6 +11,7 @@ import attrs
 from modelplug.documents import DocumentSyntaxError
 from modelplug.errors import MigrationError
 from modelplug.migration.account import Account, Finding
+from modelplug.migration.checkpoints.kind import build_of, open_checkpoint
 from modelplug.migration.editing import ConfigEditor
 from modelplug.migration.homes import HomeEditor
 from modelplug.migration.sources import SourceEditor
@@ -18,6 +19,8 @@ from modelplug.migration.steps import Kind
 
 if TYPE_CHECKING:
     from modelplug.migration.candidates import Candidate
+    from modelplug.migration.checkpoints import CheckpointEditor
+    from modelplug.migration.checkpoints.build import BuildPlan
     from modelplug.migration.plan import EffectPlan
     from modelplug.migration.planning import Planner
     from modelplug.migration.steps import Family
@@ -37,6 +40,7 @@ class Outcome:
         references: Large files that the backup records without copying them.
         notes: Further content of the backup, by name.
         effects: What is done besides writing files.
+        build: The large files that are written when the plan is applied; None if there are none.
     """
 
     writes: dict[Path, bytes | None] = attrs.field(factory=dict)
@@ -46,6 +50,7 @@ class Outcome:
     references: tuple[Path, ...] = ()
     notes: dict[str, bytes] = attrs.field(factory=dict)
     effects: tuple[EffectPlan, ...] = ()
+    build: BuildPlan | None = None
 
 
 class ArtifactKind(Protocol):
@@ -80,7 +85,7 @@ class _Config:
 
 class _Source:
     def begin(self, candidate: Candidate, family: Family, planner: Planner) -> SourceEditor:
-        return SourceEditor(candidate.data)
+        return SourceEditor(candidate.data, declared=candidate.suffix in (".py", ".pyi"))
 
     def finish(self, artifact: SourceEditor, candidate: Candidate) -> Outcome:
         return Outcome(writes={candidate.path: artifact.render()}, findings=artifact.findings)
@@ -102,5 +107,20 @@ class _Home:
         )
 
 
-KINDS: dict[Kind, ArtifactKind] = {Kind.CONFIG: _Config(), Kind.SOURCE: _Source(), Kind.HOME: _Home()}
-"""How each kind is handled; a kind that is not here can be explained, but not planned."""
+class _Checkpoint:
+    def begin(self, candidate: Candidate, family: Family, planner: Planner) -> CheckpointEditor:
+        return open_checkpoint(candidate, family)
+
+    def finish(self, artifact: CheckpointEditor, candidate: Candidate) -> Outcome:
+        if artifact.is_refused:
+            return Outcome(findings=artifact.findings)
+        return Outcome(account=artifact.account(), findings=artifact.findings, build=build_of(artifact))
+
+
+KINDS: dict[Kind, ArtifactKind] = {
+    Kind.CONFIG: _Config(),
+    Kind.CHECKPOINT: _Checkpoint(),
+    Kind.SOURCE: _Source(),
+    Kind.HOME: _Home(),
+}
+"""How each kind is handled."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from functools import cached_property
@@ -13,6 +14,7 @@ import attrs
 from modelplug.atomic import write_atomically
 from modelplug.errors import MigrationError, ModelplugError, StepFailedError, UnknownArtifactError
 from modelplug.logs import MIGRATION_LOG_NAME, get_logger
+from modelplug.migration.account import counted
 from modelplug.migration.candidates import Candidate
 from modelplug.migration.detection import Wishes, detect
 from modelplug.migration.effects import HISTORY, effect_name, handlers
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from modelplug.formats.model_info import ModelInfo
     from modelplug.logs import Logger
+    from modelplug.migration.checkpoints.building import Building
     from modelplug.migration.graph import MigrationGraph
     from modelplug.migration.transactions import RecoveryReport, RollbackReport, TransactionRecord
     from modelplug.runtime import Runtime
@@ -40,10 +43,12 @@ class Applied:
     Attributes:
         transaction: The transaction; None if there was nothing to do.
         files: The files and folders that were migrated.
+        assured: What was made sure of besides, one sentence each.
     """
 
     transaction: TransactionRecord | None
     files: tuple[FilePlan, ...]
+    assured: tuple[str, ...] = ()
 
 
 class Migrator:
@@ -141,14 +146,16 @@ class Migrator:
 
     # Applying -----------------------------------------------------------------------------------------
 
-    def apply(self, plan: Plan) -> Applied:
+    def apply(self, plan: Plan, *, verify: bool = False, reference: Path | None = None) -> Applied:
         """Do exactly what a plan says, all of it or nothing.
 
         Every file is checked against the plan before the first is touched, backed up, replaced, read again
-        and recognised as what it should be.
+        and recognised as what it should be. What is too large for memory is written aside before.
 
         Args:
             plan: The plan, fresh or read from a file.
+            verify: Whether migrated checkpoints are compared with the old ones to the byte, tensor by tensor.
+            reference: Inputs and outputs that the one migrated checkpoint is to reproduce.
 
         Raises:
             MigrationError: A file has changed since, can't be written, or is not what it should be; then
@@ -157,18 +164,26 @@ class Migrator:
         files = plan.with_status("migrate")
         changes = _joined_changes(files)
         effects = _joined_effects(files)
-        if not changes and not effects:
+        builds = [file for file in files if file.build is not None]
+        if reference is not None and len(builds) != 1:
+            raise MigrationError(
+                "a reference belongs to one checkpoint",
+                why=f"the plan migrates {counted(len(builds), 'checkpoint')}",
+                advice="Migrate that checkpoint by itself.",
+            )
+        if not changes and not effects and not builds:
             return Applied(transaction=None, files=())
-        record = self.store.apply(
-            changes,
-            references=_unique(path for file in files for path in file.references),
-            copies=_unique(path for file in files for path in file.copies),
-            notes=_joined_notes(files),
-            effects=effects,
-            meta=_meta(plan, files),
-        )
-        if record is not None:
-            self._verify(record, files)
+        self.store.refuse_unfinished()
+        with contextlib.ExitStack() as made:
+            buildings: list[Building] = []
+            assured: tuple[str, ...] = ()
+            if builds:
+                from modelplug.migration.checkpoints.applying import Builder
+
+                planner = Planner(self.graph, self.runtime.paths, inspect=self.inspect)
+                builder = Builder(planner=planner, options=plan.options, log=self.log.info)
+                buildings, assured = builder.build_all(builds, made, verify=verify, reference=reference)
+            record = self._transact(plan, files, changes, effects, buildings)
         for file in files:
             self.log.info(
                 "applied",
@@ -178,7 +193,28 @@ class Migrator:
                 counts=file.account.counts(),
                 transaction=record.id if record else "",
             )
-        return Applied(transaction=record, files=files)
+        return Applied(transaction=record, files=files, assured=assured)
+
+    def _transact(
+        self,
+        plan: Plan,
+        files: tuple[FilePlan, ...],
+        changes: list[FileChange],
+        effects: list[Effect],
+        buildings: list[Building],
+    ) -> TransactionRecord | None:
+        record = self.store.apply(
+            changes,
+            moves=[move for building in buildings for move in building.moves()],
+            references=_unique(path for file in files for path in file.references),
+            copies=_unique(path for file in files for path in file.copies),
+            notes=_joined_notes(files),
+            effects=effects,
+            meta=_meta(plan, files),
+        )
+        if record is not None:
+            self._verify(record, files)
+        return record
 
     def _verify(self, record: TransactionRecord, files: tuple[FilePlan, ...]) -> None:
         """Look at what was written as a second run would; anything unexpected is undone at once."""

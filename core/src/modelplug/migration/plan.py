@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from modelplug.migration.account import Account, Fate, Finding, KeyFate, Severity
+from modelplug.migration.checkpoints.build import BuildPlan
 
 __all__ = ["EffectPlan", "FilePlan", "Plan", "PlannedChange", "StepUse", "sha256"]
 
@@ -126,6 +127,7 @@ class FilePlan:
         references: Large files that the backup records without copying them.
         notes: Further content of the backup, by name.
         effects: What is done besides writing files.
+        build: The large files that are written when the plan is applied; None if there are none.
         error: Why it was refused, as `ModelplugError.to_dict` says it.
     """
 
@@ -146,6 +148,7 @@ class FilePlan:
     references: tuple[Path, ...] = ()
     notes: dict[str, bytes] = attrs.field(factory=dict)
     effects: tuple[EffectPlan, ...] = ()
+    build: BuildPlan | None = None
     error: dict[str, Any] | None = None
 
     @property
@@ -173,6 +176,7 @@ class FilePlan:
             "references": [str(path) for path in self.references],
             "notes": {name: base64.b64encode(data).decode() for name, data in self.notes.items()},
             "effects": [attrs.asdict(effect) for effect in self.effects],
+            "build": None if self.build is None else self.build.to_dict(),
             "error": self.error,
         }
 
@@ -200,6 +204,7 @@ class FilePlan:
             references=tuple(Path(path) for path in data["references"]),
             notes={name: base64.b64decode(text) for name, text in data["notes"].items()},
             effects=tuple(EffectPlan(**effect) for effect in data["effects"]),
+            build=BuildPlan.from_dict(data["build"]) if data.get("build") else None,
         )
 
 

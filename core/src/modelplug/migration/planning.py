@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import difflib
 import inspect as introspection
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from modelplug.migration.detection import Wishes, detect, refuse_future
 from modelplug.migration.kinds import KINDS, Outcome
 from modelplug.migration.plan import FilePlan, Plan, PlannedChange, StepUse, sha256
 from modelplug.migration.steps import Detection, Family, Kind, StepContext
+from modelplug.migration.workers import plan_candidates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -57,8 +59,9 @@ class Planner:
     def plan(self, paths: Iterable[Path], wishes: Wishes | None = None) -> Plan:
         """What would become of everything under the paths.
 
-        A file named by the user that is of no family is listed as unknown; below a folder, such files are
-        passed over. A file that can't be migrated is listed as refused, and does not keep others from it.
+        A file named by the user that is of no family is listed as unknown, or refused where a family knows
+        what it is instead; below a folder, such files are passed over. A file that can't be migrated is
+        listed as refused, and does not keep others from it.
 
         Args:
             paths: Files and folders.
@@ -73,15 +76,17 @@ class Planner:
         if wishes.family:
             self.graph.family(wishes.family)
         own = (self.paths.data / "migrations",)
-        found = collect(given, own=own, is_whole=lambda folder: self._is_home(folder, wishes))
+        found = collect(given, own=own, is_whole=lambda folder: self._is_whole(folder, given, wishes))
         for missing in found.missing:
             raise UnknownArtifactError(
                 f"there is no {missing}", path=missing, advice="Check the spelling of the path."
             )
         named = {candidate.path for candidate in found.candidates if candidate.given_as in given}
         files = []
-        for candidate in found.candidates:
-            file = self.plan_candidate(candidate, wishes)
+        plans = plan_candidates(self, found.candidates, wishes)
+        for candidate, file in zip(found.candidates, plans, strict=True):
+            if file.status == "unknown" and candidate.path in named:
+                file = self._foreign(candidate, file)
             if file.status != "unknown" or candidate.path in named:
                 files.append(file)
         files += [_unreadable(path, why) for path, why in found.unreadable.items()]
@@ -114,6 +119,14 @@ class Planner:
     def run_steps(
         self, candidate: Candidate, detection: Detection, target: Version, options: dict[str, str]
     ) -> tuple[tuple[Step, ...], Outcome]:
+        """Take one candidate through its steps, and say what comes of it; the arguments are `work_on`'s."""
+        path, artifact = self.work_on(candidate, detection, target, options)
+        with _blamed_on(path[-1] if path else None, candidate, "the last step"):
+            return path, KINDS[detection.kind].finish(artifact, candidate)
+
+    def work_on(
+        self, candidate: Candidate, detection: Detection, target: Version, options: dict[str, str]
+    ) -> tuple[tuple[Step, ...], Any]:
         """Take one candidate through its steps, in memory.
 
         Args:
@@ -127,14 +140,13 @@ class Planner:
         """
         family = self.graph.family(detection.family)
         path = self.graph.path(family.name, detection.kind, detection.version, target)
-        kind = KINDS.get(detection.kind)
-        if kind is None:
-            raise MigrationError(
-                f"{candidate.given_as} is a {detection.kind.value}",
-                why="this version of modelplug plans migrations of configurations, source and homes",
-                advice="Upgrade modelplug.",
-            )
-        context = StepContext(path=candidate.path, options=options, inspect=self.inspect)
+        kind = KINDS[detection.kind]
+        context = StepContext(
+            path=candidate.path,
+            options=options,
+            inspect=self.inspect,
+            read=partial(_read_beside, candidate.path),
+        )
         artifact = kind.begin(candidate, family, self)
         for step in path:
             name = f"{family.name_of(step.source)} -> {family.name_of(step.target)}"
@@ -142,10 +154,38 @@ class Planner:
             work = step.migration().downgrade if step.backward else step.migration().upgrade
             with _blamed_on(step, candidate, name):
                 work(artifact, context)
-        with _blamed_on(path[-1] if path else None, candidate, "the last step"):
-            return path, kind.finish(artifact, candidate)
+        return path, artifact
 
     # One candidate ------------------------------------------------------------------------------------
+
+    def _foreign(self, candidate: Candidate, file: FilePlan) -> FilePlan:
+        """The refusal of a file that a family knows and does not migrate; else the plan as it is."""
+        for family in self.graph.families:
+            what = family.foreign(candidate) if family.foreign else ""
+            if what:
+                failure = MigrationError(
+                    f"{candidate.given_as} is {what}",
+                    why=f"there is nothing in it that {family.name} would migrate",
+                    advice="Leave it as it is.",
+                )
+                return attrs.evolve(file, status="refused", error=failure.to_dict())
+        return file
+
+    def _is_whole(self, folder: Candidate, given: list[Path], wishes: Wishes) -> bool:
+        """Whether a folder is one artifact; a home is one only if it was named."""
+        is_home = folder.given_as in given and self._is_home(folder, wishes)
+        return is_home or self._is_checkpoint(folder, wishes)
+
+    def _is_checkpoint(self, folder: Candidate, wishes: Wishes) -> bool:
+        if wishes.kind not in (None, Kind.CHECKPOINT):
+            return False
+        wanted = attrs.evolve(wishes, family="", kind=Kind.CHECKPOINT, source="")
+        try:
+            return detect(folder, self.graph, wanted) is not None
+        except AmbiguousKindError:
+            return True
+        except OSError:
+            return False  # what can't be looked into is reported when it is walked
 
     def _is_home(self, folder: Candidate, wishes: Wishes) -> bool:
         if wishes.kind not in (None, Kind.HOME):
@@ -181,6 +221,7 @@ class Planner:
             references=outcome.references,
             notes=outcome.notes,
             effects=outcome.effects,
+            build=None if broken else outcome.build,
         )
         if broken:
             failure = MigrationError(
@@ -287,6 +328,15 @@ class _blamed_on:  # noqa: N801  reads as a phrase
             why=f"{type(error).__name__}: {error}",
             advice="Report it to the authors of the plugin; nothing was written.",
         ) from error
+
+
+def _read_beside(path: Path, name: str) -> Any:
+    """What a configuration holds that another one names; None where there is none."""
+    other = Candidate(path.parent / name)
+    try:
+        return other.value
+    except (OSError, ValueError):  # a name may be anything, a NUL in it included
+        return None
 
 
 def _known_options(family: Family, wishes: Wishes) -> dict[str, str]:

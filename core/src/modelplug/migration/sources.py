@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import tokenize
 
-from modelplug.errors import MigrationError
 from modelplug.migration.account import Finding, Severity
 
 __all__ = ["SourceEditor"]
@@ -14,27 +14,32 @@ __all__ = ["SourceEditor"]
 class SourceEditor:
     """Changes one source file, through as many steps as it takes.
 
+    A file that is no text in the encoding it should have is told, and stays as it is: its `text` is empty.
+
     Args:
         data: The bytes of the file.
+        declared: Whether the first lines may declare an encoding, as those of Python files do; any other text
+            is UTF-8.
 
-    Raises:
-        MigrationError: They are no text in the encoding the file declares.
+    Attributes:
+        text: The text, which steps change.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, *, declared: bool = True) -> None:
         self._data = data
-        try:
-            self._encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
-            self.text = data.decode(self._encoding)
-        except (SyntaxError, UnicodeDecodeError) as error:
-            raise MigrationError(
-                "the file is no source text",
-                why=str(error),
-                advice="Save it as UTF-8, or declare its encoding in the first line.",
-            ) from error
-        self._original = self.text
         self._step = ""
         self._findings: list[Finding] = []
+        self._encoding = "utf-8"
+        self._readable = True
+        self.text = ""
+        try:
+            self._encoding = _encoding_of(data, declared=declared)
+            self.text = data.decode(self._encoding)
+        except (SyntaxError, UnicodeDecodeError) as error:
+            self._readable = False
+            reason, line = _reason(data, error)
+            self.todo(f"this is no source text, and stays as it is: {reason}", line)
+        self._original = self.text
 
     def begin_step(self, name: str) -> None:
         """Say which step the following findings belong to."""
@@ -62,4 +67,27 @@ class SourceEditor:
 
     def render(self) -> bytes:
         """The bytes to write; the same ones if nothing changed."""
-        return self._data if self.text == self._original else self.text.encode(self._encoding)
+        if not self._readable or self.text == self._original:
+            return self._data
+        return self.text.encode(self._encoding)
+
+
+def _encoding_of(data: bytes, *, declared: bool) -> str:
+    if declared:
+        return tokenize.detect_encoding(io.BytesIO(data).readline)[0]
+    return "utf-8-sig" if data.startswith(codecs.BOM_UTF8) else "utf-8"
+
+
+def _reason(data: bytes, error: SyntaxError | UnicodeDecodeError) -> tuple[str, int]:
+    """Why bytes are no text of the encoding they should have, and the line that says so."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "it is UTF-16; save it as UTF-8", 1
+    if isinstance(error, SyntaxError):
+        try:
+            data.decode()
+        except UnicodeDecodeError as found:
+            error = found
+    if isinstance(error, UnicodeDecodeError):
+        line = data.count(b"\n", 0, error.start) + 1
+        return f"byte {error.start} belongs to no {error.encoding.upper()} character", line
+    return str(error), 1

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from modelplug.formats.model_info import ModelInfo
+    from modelplug.migration.account import Finding
     from modelplug.migration.candidates import Candidate
+    from modelplug.migration.checkpoints import CheckpointFormat
     from modelplug.migration.editing import ConfigEditor
     from modelplug.migration.transactions import EffectHandler
 
@@ -113,6 +115,10 @@ class Family:
         options: What a user may decide, by name, with an explanation each.
         extras: Where in a configuration that is kept which nothing uses any more.
         effects: What carries out the family's effects besides files, by the kind of effect.
+        foreign: Says of a file that programs of this family have to do with, but that is nothing to migrate,
+            what it is: `a list of datasets`; empty for any other.
+        check: Finds what is wrong with a configuration of the current version.
+        checkpoints: How its checkpoints are read; None where it has none.
     """
 
     name: str
@@ -125,6 +131,9 @@ class Family:
     options: Mapping[str, str] = attrs.field(factory=dict)
     extras: KeyPath = ("extras",)
     effects: Mapping[str, EffectHandler] = attrs.field(factory=dict)
+    foreign: Callable[[Candidate], str] | None = None
+    check: Callable[[Candidate], Iterable[Finding]] | None = None
+    checkpoints: CheckpointFormat | None = None
 
     def current_version(self, kind: Kind) -> Version:
         """The version that files of this kind are brought to."""
@@ -154,11 +163,14 @@ class StepContext:
         path: The file that is migrated.
         options: What the user decided, by the names in `Family.options`.
         inspect: Looks at a model file; None where there is none or it is none.
+        read: Gives what another configuration holds, by its path from the folder of the file; None where
+            there is none, or it can't be understood.
     """
 
     path: Path
     options: Mapping[str, str] = attrs.field(factory=dict)
     inspect: Callable[[str], ModelInfo | None] = lambda _path: None
+    read: Callable[[str], Any] = lambda _path: None
 
 
 class Migration:
@@ -192,7 +204,8 @@ class Migration:
         """Bring an artifact of the source version to the target version.
 
         Args:
-            artifact: A `ConfigEditor` for configurations; what else there is depends on `kind`.
+            artifact: A `ConfigEditor` for configurations, a `CheckpointEditor` for checkpoints; for others it
+                depends on `kind`.
             context: What the step may know besides.
         """
         self.apply_renames(artifact)

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["CHECKS", "WrongTypeError", "check_result"]
+__all__ = ["CHECKS", "MODEL_NAME", "WrongTypeError", "check_result"]
+
+MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+"""What a bundled model can be called: nothing with a dot, as names of files with an ending have."""
 
 # An iterable hook result longer than this is a fault, most likely an endless generator.
 MAX_ITEMS = 10_000
@@ -101,6 +104,17 @@ def _settings(value: object) -> Any:
     return value
 
 
+def _models(value: object) -> Any:
+    if not isinstance(value, dict):
+        raise WrongTypeError("a dict of names of models to paths", value)
+    for name, path in value.items():
+        if not isinstance(name, str) or not MODEL_NAME.fullmatch(name):
+            raise WrongTypeError("a name of small letters, digits, '-' or '_'", name, "a key")
+        if not isinstance(path, Path) or not path.is_absolute():
+            raise WrongTypeError("an absolute Path", path, f"the value of {name!r}")
+    return value
+
+
 def _instance(module: str, name: str, article: str = "a") -> Callable[[object], Any]:
     """A check for one type, which is imported when the check is first used."""
 
@@ -161,6 +175,7 @@ CHECKS: dict[str, Callable[[object], Any]] = {
     "modelplug_inspect_model": _instance("modelplug.formats.model_info", "ModelInfo"),
     "modelplug_load_model": _instance("modelplug.backends.model", "Model"),
     "modelplug_convert_model": _path,
+    "modelplug_bundled_models": _models,
     "modelplug_migrations": _items("migrations", _is_something),
     "modelplug_benchmarks": _items("benchmarks", _is_something),
     "modelplug_commands": _items("click commands with a name", _is_command),

@@ -16,6 +16,7 @@ from modelplug.backends.select import BackendSelector
 from modelplug.backends.types import BackendReport, BackendSettings, BackendState
 from modelplug.config import ConfigManager
 from modelplug.formats.model_info import LayerSizes, ModelInfo
+from modelplug.history import RunRecord
 from modelplug.hookspecs import ENTRY_POINT_GROUP, HOOKSPEC_VERSION, hookimpl
 from modelplug.paths import Paths
 from modelplug.plugins import PluginManager
@@ -169,13 +170,23 @@ class StubHistory:
 
     known: dict[tuple[str, str, int], list[float]]
 
-    def speeds(
-        self, fingerprint: str, backend: str, device: str | None = None, gpu_layers: int | None = None
-    ) -> list[float]:
-        """The speeds made by the test."""
-        assert device is not None
-        assert gpu_layers is not None
-        return self.known.get((backend, device, gpu_layers), [])
+    def measurements(
+        self, backend: str, device: str, *, fingerprint: str | None = None, each: int = 50
+    ) -> list[RunRecord]:
+        """Runs of the usual model at the speeds made by the test."""
+        return [
+            RunRecord(
+                fingerprint=fingerprint or "f" * 64,
+                backend=backend,
+                device=device,
+                gpu_layers=layers,
+                completion_tokens=100,
+                generate_seconds=100 / speed,
+            )
+            for (engine, place, layers), speeds in self.known.items()
+            if (engine, place) == (backend, device)
+            for speed in speeds
+        ]
 
 
 def a_runtime(

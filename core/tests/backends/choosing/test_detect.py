@@ -67,7 +67,7 @@ def test_backends_of_this_project_are_listed_with_what_to_type_when_absent(
     """Every first-party backend without a plugin is `not-installed`, with an install command."""
     reports = BackendManager(runtime_of()).reports()
 
-    assert set(reports) == {"llamacpp", "ctransformers", "transformers", "llamafile"}
+    assert set(reports) == {"llamacpp", "ctransformers", "transformers", "llamafile", "resnet-bk"}
     for name, report in reports.items():
         assert report.state is BackendState.NOT_INSTALLED
         assert KNOWN_BACKENDS[name].distribution in report.cause

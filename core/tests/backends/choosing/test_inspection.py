@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from modelplug.backends.inspection import ModelInspector, inspected, with_backends
+from modelplug.backends.known import KNOWN_BACKENDS
 from modelplug.errors import ModelNotFoundError
 from modelplug.hookspecs import hookimpl
 
@@ -49,7 +50,7 @@ def test_the_bundled_model_is_inspected_by_name(
 
     assert info.format == "gguf"
     assert info.compatible_backends == ("mine",)
-    assert set(info.incompatible_backends) == {"llamacpp", "ctransformers", "transformers", "llamafile"}
+    assert set(info.incompatible_backends) == set(KNOWN_BACKENDS)
 
 
 def test_a_plugin_is_asked_about_a_format_that_the_core_does_not_know(

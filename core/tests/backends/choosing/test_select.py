@@ -153,6 +153,21 @@ def test_what_was_asked_for_is_to_be_corrected_before_anything_is_installed(kit:
     assert caught.value.why.endswith("; not installed: absent")
 
 
+def test_the_backend_made_for_an_architecture_is_advised_first(kit: Any) -> None:
+    """Of two that are absent, the one that names the architecture helps more than one that may know it."""
+    some = kit.report("some", "not-installed", install="pip install some", priority=90)
+    made = kit.report("made", "not-installed", install="pip install made", architectures=frozenset({"rare"}))
+    selector = BackendSelector(kit.runtime(some, made))
+
+    with pytest.raises(NothingSuitableError) as rare:
+        selector.select(kit.model(architecture="rare"))
+    with pytest.raises(NothingSuitableError) as usual:
+        selector.select(kit.model(architecture="llama"))
+
+    assert rare.value.advice == "To get made: pip install made"
+    assert usual.value.advice == "To get some: pip install some"
+
+
 def test_a_remedy_that_is_a_sentence_is_given_as_it_is(kit: Any) -> None:
     """Only a command needs to be told what it is for."""
     off = kit.report(

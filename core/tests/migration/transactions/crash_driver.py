@@ -67,7 +67,7 @@ class Driver:
 
     def prepare(self) -> None:
         """Build the scene anew, up to the act."""
-        self.scene.build()
+        self.scene.build(moves=True)
         for act in self.first:
             act(self.scene, tripwire.counting())
 

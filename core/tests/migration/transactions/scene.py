@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from modelplug.errors import RecoveryNeededError, TransactionError
-from modelplug.migration.transactions import Effect, EffectHandler, FileChange, FileSystem, TransactionStore
+from modelplug.migration.transactions import (
+    Effect,
+    EffectHandler,
+    FileChange,
+    FileSystem,
+    Move,
+    TransactionStore,
+)
 
 Snapshot = dict[str, tuple[str, int, str]]
 
@@ -68,7 +75,8 @@ class Scene:
     """A folder with a tree and a store.
 
     Three files are replaced (one private, one old, one through a link), two are made in new folders (one of
-    them empty), one is deleted, and an effect is made.
+    them empty), one is deleted, and an effect is made. If asked for, folders take the places of a large file
+    and of another folder.
 
     Attributes:
         before: What the tree looked like when it was built.
@@ -79,17 +87,20 @@ class Scene:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.tree = folder / "tree"
+        self.staging = folder / "staging"
         self.root = folder / "migrations"
         self.effects: list[Effect] = []
+        self.moves: list[Move] = []
         self.before: Snapshot = {}
         self.times_before: dict[str, int] = {}
         self.after: Snapshot = {}
 
-    def build(self, *, effects: bool = True) -> None:
+    def build(self, *, effects: bool = True, moves: bool = False) -> None:
         """Make the tree anew, and remove what was there.
 
         Args:
             effects: Whether the transaction will have its effect.
+            moves: Whether there are a large file and the folder that will take its place.
         """
         self.effects = [Effect("mark", "made")] if effects else []
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -109,9 +120,24 @@ class Scene:
         (self.tree / "alias.json").symlink_to("config.json")
         (self.tree / "logs").mkdir(0o755)
         (self.tree / "logs" / "app.log").write_bytes(b"a line\n")
+        self.moves = self._build_moves() if moves else []
 
         self.before = self.snapshot()
         self.times_before = self.times()
+
+    def _build_moves(self) -> list[Move]:
+        (self.staging / "made" / "deep").mkdir(parents=True)
+        (self.staging / "made" / "deep" / "large.bin").write_bytes(b"B" * 5000)
+        (self.tree / "large.pt").write_bytes(b"P" * 5000)
+        for folder in (self.tree / "weights", self.staging / "weights"):
+            folder.mkdir()
+            (folder / "config.json").write_text(str(folder.parent))
+        return [
+            Move(self.staging / "made", self.tree / "large"),
+            Move(self.tree / "large.pt", sha256=sha256(b"P" * 5000)),
+            Move(self.tree / "weights"),
+            Move(self.staging / "weights", self.tree / "weights"),
+        ]
 
     def times(self) -> dict[str, int]:
         """When each file of the tree was changed last, in nanoseconds since 1970."""
@@ -142,6 +168,7 @@ class Scene:
         """Carry the transaction out."""
         self.store(filesystem).apply(
             self.changes(),
+            moves=self.moves,
             references=[self.tree / "model.gguf"],
             copies=[self.tree / "logs"],
             notes={"report.txt": b"what was decided"},

@@ -75,6 +75,7 @@ def _report(system: SystemInfo, state: BackendState, cause: str, devices: tuple[
         install=_install_advice(system),
         formats=FORMATS,
         rejects=(
+            ("architecture", "resnet_bk", "it is not part of transformers: use the backend resnet-bk"),
             ("byte_order", "big", "its GGUF reader is for little-endian files only"),
             ("kind", "adapter", "an adapter is no model by itself: load the base model"),
             ("kind", "projector", "a projector is no model by itself: load the language model"),

@@ -16,6 +16,10 @@ VERBS = {
     "status": ("modelplug.cli.migrate.status:command", "Show families, old installations, unfinished work."),
     "recover": ("modelplug.cli.migrate.recover:command", "Finish or undo what was cut off."),
     "explain": ("modelplug.cli.migrate.explain:command", "Say what changes between two versions."),
+    "check-config": (
+        "modelplug.cli.migrate.check_config:command",
+        "Say what is wrong with a configuration, line by line.",
+    ),
     "check": ("modelplug.cli.migrate.check:command", "Go through the checklist after a migration."),
     "report": ("modelplug.cli.migrate.report:command", "Print a report to attach to a question or a bug."),
 }

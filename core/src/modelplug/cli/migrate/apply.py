@@ -35,6 +35,14 @@ __all__ = ["command"]
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--skip-refused", is_flag=True, help="Migrate the rest although some files can't be.")
 @click.option("--no-diff", is_flag=True, help="Leave the differences out.")
+@click.option(
+    "--verify", is_flag=True, help="Compare migrated checkpoints with the old ones, tensor by tensor."
+)
+@click.option(
+    "--reference",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Inputs and outputs that the migrated checkpoint must reproduce; implies --verify.",
+)
 @json_option
 @click.pass_context
 def command(
@@ -46,6 +54,8 @@ def command(
     yes: bool,
     skip_refused: bool,
     no_diff: bool,
+    verify: bool,
+    reference: Path | None,
     as_json: bool,
     **wished: Any,
 ) -> None:
@@ -71,7 +81,7 @@ def command(
         )
     if plan.with_status("migrate") and not yes:
         _ask()
-    applied = migrator.apply(plan)
+    applied = migrator.apply(plan, verify=verify or reference is not None, reference=reference)
     if as_json:
         app.echo_json(_as_plain(plan, applied))
     else:
@@ -110,6 +120,8 @@ def _as_plain(plan: Plan, applied: Applied) -> dict[str, Any]:
         "transaction": record.id if record else None,
         "backup": str(record.folder) if record else None,
         "migrated": [str(file.path) for file in applied.files],
+        "made": [str(file.build.path) for file in applied.files if file.build is not None],
+        "assured": list(applied.assured),
         "plan": plan.to_dict(),
     }
 
@@ -122,6 +134,8 @@ def _echo_applied(app: App, applied: Applied) -> None:
         click.echo("nothing to do")
         return
     click.echo(f"done: transaction {record.id}, {counted(len(record.files), 'file')} written and verified")
+    for sentence in applied.assured:
+        click.echo(f"verified: {sentence}")
     for file in applied.files:
         for finding in file.findings:
             if finding.severity.value == "todo":

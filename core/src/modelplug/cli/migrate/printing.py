@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+import attrs
 import click
 
 from modelplug.cli.rendering import echo_heading, echo_pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from modelplug.cli.context import App
-    from modelplug.migration.account import Account, Finding
+    from modelplug.migration.account import Account, Finding, KeyFate
+    from modelplug.migration.checkpoints.build import BuildPlan
     from modelplug.migration.plan import FilePlan, Plan
 
 __all__ = ["echo_plan", "echo_summary"]
 
+# With more keys than this, those that differ only in numbers are shown as one.
+_MANY = 60
+_NUMBERS = re.compile(r"(?<=\.)\d+(?=\.)")
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 _MARKS = {"error": ("error", "red"), "warning": ("warning", "yellow"), "todo": ("to do", "magenta")}
 
@@ -74,6 +80,9 @@ def _described(file: FilePlan) -> Iterator[str]:
     """The files a plan writes, where they are not just the one it is about."""
     from modelplug.migration.account import counted
 
+    if file.build is not None:
+        yield from _described_build(file.build)
+        return
     if [change.path for change in file.changes] == [file.path]:
         return
     for change in file.changes:
@@ -82,6 +91,16 @@ def _described(file: FilePlan) -> Iterator[str]:
     yield from (f"{path} goes into the backup" for path in file.copies)
     if file.references:
         yield f"recorded by SHA-256, not copied: {counted(len(file.references), 'large file')}"
+
+
+def _described_build(build: BuildPlan) -> Iterator[str]:
+    """A folder or file that is written when the plan is applied, and what it takes the place of."""
+    from modelplug.system.report import format_bytes
+
+    yield f"{build.path} is made"
+    if not build.is_file:
+        yield from (f"  {name}, {format_bytes(size)}" for name, size in build.files.items())
+    yield from (f"{path} goes into the backup; it is moved, not copied" for path in build.replaces)
 
 
 def _counted(account: Account) -> str:
@@ -94,14 +113,42 @@ def _counted(account: Account) -> str:
 
 
 def _key_lines(account: Account, *, verbose: bool) -> Iterator[str]:
-    for key in account.keys:
-        if key.fate.value == "kept" and not verbose:
-            continue
-        end = {"kept": " stays", "dropped": " is dropped"}.get(key.fate.value, f" -> {key.target}")
-        why = f"  ({key.why})" if key.why else ""
-        yield f"{key.key}{end}{why}"
-    for name in account.added:
-        yield f"{name} is new"
+    shown = [key for key in account.keys if verbose or key.fate.value != "kept"]
+    if verbose or len(shown) + len(account.added) <= _MANY:
+        yield from (_key_line(key) for key in shown)
+        yield from (f"{name} is new" for name in account.added)
+        return
+    yield from _folded(_key_line(_without_name(key)) for key in shown)
+    yield from _folded(f"{name} is new" for name in account.added)
+    yield "-v lists every one of them"
+
+
+def _without_name(key: KeyFate) -> KeyFate:
+    """What is kept under the name it had, or dropped, so that all of one place is shown as one."""
+    if key.fate.value == "dropped" and "/" in key.key:
+        return attrs.evolve(key, key=f"{key.key.rpartition('/')[0]}/*")
+    place, _, name = key.target.rpartition("/")
+    if key.fate.value != "extras" or not place or not key.key.endswith(f".{name}"):
+        return key
+    return attrs.evolve(key, key=f"{key.key.removesuffix(name)}*", target=f"{place}/*")
+
+
+def _key_line(key: KeyFate) -> str:
+    end = {"kept": " stays", "dropped": " is dropped"}.get(key.fate.value, f" -> {key.target}")
+    why = f"  ({key.why})" if key.why else ""
+    return f"{key.key}{end}{why}"
+
+
+def _folded(lines: Iterable[str]) -> Iterator[str]:
+    """Lines that differ only in numbers between dots, as those on the layers of a model do, as one."""
+    counts: dict[str, int] = {}
+    first: dict[str, str] = {}
+    for line in lines:
+        pattern = _NUMBERS.sub("*", line)
+        counts[pattern] = counts.get(pattern, 0) + 1
+        first.setdefault(pattern, line)
+    for pattern, count in counts.items():
+        yield f"{pattern}  [{count}]" if count > 1 else first[pattern]
 
 
 def _finding_line(finding: Finding) -> str:

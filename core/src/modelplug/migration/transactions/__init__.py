@@ -7,7 +7,7 @@ moves bytes; it knows nothing of settings or migrations.
 
 from __future__ import annotations
 
-from modelplug.migration.transactions.changes import Effect, EffectHandler, FileChange
+from modelplug.migration.transactions.changes import Effect, EffectHandler, FileChange, Move
 from modelplug.migration.transactions.filesystem import FileSystem
 from modelplug.migration.transactions.reports import (
     ItemReport,
@@ -24,6 +24,7 @@ __all__ = [
     "FileChange",
     "FileSystem",
     "ItemReport",
+    "Move",
     "RecoveryReport",
     "RollbackReport",
     "TransactionRecord",

@@ -19,7 +19,7 @@ from modelplug.migration.transactions.files import (
     sha256,
 )
 from modelplug.migration.transactions.manifest import BackupItem, Manifest, verify_items
-from modelplug.migration.transactions.operations import Operation
+from modelplug.migration.transactions.operations import MoveStep, Operation
 
 __all__ = ["BackupSet", "check_note_names", "place_in_set"]
 
@@ -128,6 +128,33 @@ class BackupSet:
             status = self._files.status(target)
             if status is not None and stat.S_ISREG(status.st_mode):
                 found[target] = None
+
+    def record_moves(self, steps: Iterable[MoveStep]) -> None:
+        """Record what is put away, and will be the backup of itself.
+
+        Args:
+            steps: What is renamed.
+
+        Raises:
+            OSError: It can't be looked at.
+        """
+        for step in steps:
+            if not step.away:
+                continue
+            status = self._files.calls.status(step.source)
+            is_file = stat.S_ISREG(status.st_mode)
+            self.items.append(
+                BackupItem(
+                    path=step.source,
+                    kind="moved",
+                    moved_to=step.target,
+                    sha256=step.sha256,
+                    size=status.st_size if is_file else None,
+                    mode=stat.S_IMODE(status.st_mode),
+                    mtime_ns=status.st_mtime_ns,
+                    owner=(status.st_uid, status.st_gid),
+                )
+            )
 
     def keep_notes(self, notes: Mapping[str, bytes]) -> None:
         """Store further content.

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import attrs
 
-__all__ = ["Effect", "EffectHandler", "FileChange"]
+__all__ = ["Effect", "EffectHandler", "FileChange", "Move"]
 
 _DIGITS = frozenset(string.hexdigits.lower())
 
@@ -36,6 +36,22 @@ class FileChange:
     after: bytes | Path | None = attrs.field(repr=False)
     mode: int | None = None
     take: bool = attrs.field(default=False, kw_only=True)
+
+
+@attrs.frozen
+class Move:
+    """A file or folder that is renamed, however large: nothing of it is read or copied.
+
+    Attributes:
+        source: What is moved.
+        target: Where to, on the same file system; the name must be free. None puts it away: into the backup
+            set, or beside itself where the set is on another file system.
+        sha256: The SHA-256 of a file that is put away, where it is known; the backup set records it.
+    """
+
+    source: Path
+    target: Path | None = None
+    sha256: str | None = attrs.field(default=None, validator=_is_sha256, kw_only=True)
 
 
 @attrs.frozen

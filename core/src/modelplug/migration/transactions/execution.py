@@ -7,7 +7,6 @@ The journal only says which way to go, so neither direction depends on how far t
 from __future__ import annotations
 
 import contextlib
-import enum
 import errno
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
@@ -17,20 +16,13 @@ from modelplug.migration.transactions import refusals
 from modelplug.migration.transactions.changes import EffectHandler
 from modelplug.migration.transactions.files import PRIVATE_FOLDER, Files, FileState, NotAFileError, digest_of
 from modelplug.migration.transactions.journal import ABORTED, COMMITTED, Journal
-from modelplug.migration.transactions.operations import EffectStep, Folder, Operation, Script
+from modelplug.migration.transactions.moving import Mover
+from modelplug.migration.transactions.operations import EffectStep, Folder, Now, Operation, Script
 
-__all__ = ["Content", "Execution", "Log", "Now"]
+__all__ = ["Content", "Execution", "Log"]
 
 Content = bytes | Path
 Log = Callable[..., object]
-
-
-class Now(enum.Enum):
-    """What a file is at this moment."""
-
-    OLD = "old"
-    NEW = "new"
-    OTHER = "other"
 
 
 class Execution:
@@ -64,6 +56,8 @@ class Execution:
         self._log = log
         self._left_alone = frozenset(left_alone)
         self._operations = [each for each in script.operations if each.path not in self._left_alone]
+        moves = [each for each in script.moves if each.path not in self._left_alone]
+        self._mover = Mover(files, transaction_id, moves)
         self._never_touched: set[Path] = set()
 
     # Looking ------------------------------------------------------------------------------------------
@@ -85,13 +79,13 @@ class Execution:
         return Now.OLD if old else Now.NEW if new else Now.OTHER
 
     def conflicts(self) -> list[Path]:
-        """The files that are neither old nor new."""
-        states = [self.now(each) for each in self._operations]
-        return [each.path for each, now in zip(self._operations, states, strict=True) if now is Now.OTHER]
+        """The files that are neither old nor new, and what has neither its old name nor its new one."""
+        found = [each.path for each in self._operations if self.now(each) is Now.OTHER]
+        return [*self._mover.conflicts(), *found]
 
     def can_finish(self) -> bool:
         """Whether all new content is in place, or ready beside it."""
-        return all(self._is_ready(each) for each in self._operations)
+        return self._mover.can_finish() and all(self._is_ready(each) for each in self._operations)
 
     def _is_ready(self, operation: Operation) -> bool:
         if operation.after is None or self.now(operation) is Now.NEW:
@@ -155,6 +149,7 @@ class Execution:
             StaleFileError: A file was changed by another program meanwhile.
             OSError: Something can't be written.
         """
+        self._mover.forward()
         for operation in self._operations:
             self._place(operation)
         self._remove_temporaries(each for each in self.script.operations if each.path in self._left_alone)
@@ -162,7 +157,7 @@ class Execution:
         self._sync_folders()
         self._verify(self._operations, Now.NEW)
         self.journal.write("placed")
-        self._log("all files are in place", transaction=self._id, files=len(self._operations))
+        self._log("all files are in place", transaction=self._id, files=len(self.script.files))
         done = self.journal.reading.numbers("effect-made")
         for number, step in enumerate(self.script.effects):
             if number not in done:
@@ -227,6 +222,8 @@ class Execution:
         if staged:
             self._make_folders(each for each in self.script.removed if self._files.status(each.path) is None)
         conflicts, damage = self._bring_back(placed, folder)
+        if staged:
+            conflicts += self._mover.back()
         self._remove_empty(reversed(self.script.made))
         self._sync_folders()
         if conflicts:
@@ -323,18 +320,19 @@ class Execution:
             self._files.remove_empty(folder.path)
 
     def _sync_folders(self) -> None:
-        touched = {each.target.parent for each in self._operations}
+        touched = {each.target.parent for each in self._operations} | self._mover.folders()
         touched.update(folder.path.parent for folder in (*self.script.made, *self.script.removed))
         self._files.sync_folders(path for path in touched if self._files.status(path) is not None)
 
     def _verify(self, operations: list[Operation], wanted: Now) -> None:
-        states = [self.now(each) for each in operations]
-        for operation, now in zip(operations, states, strict=True):
+        states = [(each.path, self.now(each)) for each in operations]
+        states += [(step.path, self._mover.now(step)) for step in self._mover.steps]
+        for path, now in states:
             if now is not wanted:
                 raise TransactionError(
-                    f"{operation.path} does not read back as it was written",
+                    f"{path} does not read back as it was written",
                     transaction_id=self._id,
-                    path=operation.path,
+                    path=path,
                     why="another program changed it, or the disk fails",
                     advice="look at the file, and try again",
                 )

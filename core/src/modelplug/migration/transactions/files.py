@@ -15,6 +15,7 @@ import attrs
 from modelplug.migration.transactions.filesystem import FileSystem
 
 __all__ = [
+    "NO_LINKS",
     "PRIVATE_FILE",
     "PRIVATE_FOLDER",
     "FileState",
@@ -31,7 +32,7 @@ _CHUNK = 1 << 20
 _THREADS = 8
 _WORTH_THREADS = 16
 # What file systems say that know no second name for a file. Any other failure may come after the fact.
-_NO_LINKS = frozenset(
+NO_LINKS = frozenset(
     {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 )
 _NOT_EMPTY = frozenset({errno.ENOTEMPTY, errno.EEXIST})
@@ -223,7 +224,7 @@ class Files:
         try:
             self.calls.link(source, target)
         except OSError as error:
-            if error.errno not in _NO_LINKS:
+            if error.errno not in NO_LINKS:
                 raise
             if self.status(target) is not None:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from error

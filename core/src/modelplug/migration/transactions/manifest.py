@@ -27,10 +27,11 @@ class BackupItem:
     Attributes:
         path: The file or folder; for a note, its name.
         kind: `file` (its bytes are in the set), `reference` (only its state is), `note` (further content that
-            the caller gave), `absent` (there was no such file), `folder`, `link`, or `skipped` (a pipe or a
-            device).
+            the caller gave), `moved` (it was renamed, and is its own backup), `absent` (there was no such
+            file), `folder`, `link`, or `skipped` (a pipe or a device).
         role: `changed` if the transaction changes it, `copied` if it was only asked to be kept.
         stored: Where its bytes lie, relative to the set.
+        moved_to: The name it was given when it was put away.
         sha256: The SHA-256 of its content, in hexadecimal.
         size: Its size in bytes.
         mode: Its permission bits.
@@ -40,9 +41,10 @@ class BackupItem:
     """
 
     path: Path
-    kind: Literal["file", "reference", "note", "absent", "folder", "link", "skipped"]
+    kind: Literal["file", "reference", "note", "moved", "absent", "folder", "link", "skipped"]
     role: Literal["changed", "copied"] = "copied"
     stored: str | None = None
+    moved_to: Path | None = None
     sha256: str | None = None
     size: int | None = None
     mode: int | None = None
@@ -156,7 +158,7 @@ def load_manifest(files: Files, folder: Path, digest: str) -> Manifest:
 
 
 def verify_items(
-    files: Files, folder: Path, manifest: Manifest, *, references: bool = True
+    files: Files, folder: Path, manifest: Manifest, *, references: bool = True, in_force: bool = True
 ) -> list[ItemReport]:
     """Read everything in a set and compare it with what was stored.
 
@@ -164,11 +166,14 @@ def verify_items(
         files: How to read.
         folder: The set.
         manifest: What it should hold.
-        references: Whether to read referenced files as well, which can be very large; otherwise only their
-            size and time are compared.
+        references: Whether to read files that are not copied as well, which can be very large; otherwise only
+            their size and time are compared.
+        in_force: Whether the transaction was not rolled back: then what it moved is where it was put.
     """
 
     def verify(item: BackupItem) -> ItemReport:
+        if item.kind == "moved":
+            return _verify_moved(files, item, read=references, in_force=in_force)
         if item.kind == "reference":
             return _verify_reference(files, item, read=references)
         return _verify_stored(files, folder, item)
@@ -209,6 +214,28 @@ def _verify_reference(files: Files, item: BackupItem, *, read: bool) -> ItemRepo
         problem = f"{item.path}, which the set only refers to, has changed since"
         return ItemReport(path=item.path, kind=item.kind, state="changed", problem=problem)
     return ItemReport(path=item.path, kind=item.kind, state="intact")
+
+
+def _verify_moved(files: Files, item: BackupItem, *, read: bool, in_force: bool) -> ItemReport:
+    """A file or folder that was put away is where it was put, or back where it came from."""
+    assert item.moved_to is not None
+    problem = ""
+    place = item.moved_to if files.status(item.moved_to) is not None else item.path
+    status = files.status(place)
+    if status is None:
+        state: Literal["intact", "missing", "damaged", "gone"] = "missing" if in_force else "gone"
+        problem = f"{item.path}, which was moved to {item.moved_to}, is missing there"
+    elif item.size is not None and place == item.moved_to and not _is_same(files, place, item, read=read):
+        state, problem = "damaged", f"{place} is not what was put there"
+    else:
+        state = "intact"
+    return ItemReport(path=item.path, kind=item.kind, state=state, problem=problem)
+
+
+def _is_same(files: Files, place: Path, item: BackupItem, *, read: bool) -> bool:
+    if files.calls.status(place).st_size != item.size:
+        return False
+    return not read or item.sha256 is None or files.digest(place)[0] == item.sha256
 
 
 def _damaged(path: Path, problem: str) -> BackupDamagedError:

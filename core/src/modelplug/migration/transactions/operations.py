@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -14,7 +15,25 @@ from modelplug.migration.transactions.files import FileState
 if TYPE_CHECKING:
     from cattrs import Converter
 
-__all__ = ["EffectStep", "Folder", "Operation", "Script", "converter", "dump_script", "load_script"]
+__all__ = [
+    "EffectStep",
+    "Folder",
+    "MoveStep",
+    "Now",
+    "Operation",
+    "Script",
+    "converter",
+    "dump_script",
+    "load_script",
+]
+
+
+class Now(enum.Enum):
+    """What a file is at this moment: as before the transaction, as after it, or as somebody else made it."""
+
+    OLD = "old"
+    NEW = "new"
+    OTHER = "other"
 
 
 @attrs.frozen(kw_only=True)
@@ -63,6 +82,34 @@ class Folder:
 
 
 @attrs.frozen(kw_only=True)
+class MoveStep:
+    """A file or folder that is renamed.
+
+    Attributes:
+        number: Its place among the moves.
+        source: Where it was.
+        target: Where it goes; None only until the place in the backup set is known.
+        identity: The numbers of its device and of itself there, by which it is known under either name.
+        away: Whether it goes out of its owner's sight, into the backup.
+        from_backup: Whether it comes from there.
+        sha256: The SHA-256 of a file that is put away, where it is known.
+    """
+
+    number: int
+    source: Path
+    target: Path | None = None
+    identity: tuple[int, int]
+    away: bool = False
+    from_backup: bool = False
+    sha256: str | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where its owner sees it appear, or go."""
+        return self.source if self.away or self.target is None else self.target
+
+
+@attrs.frozen(kw_only=True)
 class EffectStep:
     """An effect to make, or one of a former transaction to undo.
 
@@ -89,20 +136,22 @@ class Script:
 
     Attributes:
         operations: The files, in the caller's order.
+        moves: What is renamed before them, in the caller's order.
         made: Folders that are made for them, the uppermost first.
         removed: Folders that are removed afterwards if they are empty, the uppermost first.
         effects: The effects, in order.
     """
 
     operations: tuple[Operation, ...] = ()
+    moves: tuple[MoveStep, ...] = ()
     made: tuple[Folder, ...] = ()
     removed: tuple[Folder, ...] = ()
     effects: tuple[EffectStep, ...] = ()
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files, as the caller named them."""
-        return tuple(operation.path for operation in self.operations)
+        """The files and what is renamed, as the caller named them."""
+        return (*(step.path for step in self.moves), *(operation.path for operation in self.operations))
 
 
 def dump_script(script: Script) -> dict[str, Any]:

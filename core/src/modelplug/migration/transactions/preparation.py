@@ -12,9 +12,10 @@ import attrs
 
 from modelplug.errors import TransactionError
 from modelplug.migration.transactions import refusals
-from modelplug.migration.transactions.changes import Effect, FileChange
+from modelplug.migration.transactions.changes import Effect, FileChange, Move
 from modelplug.migration.transactions.execution import Content
 from modelplug.migration.transactions.files import Files, FileState, digest_of, sha256
+from modelplug.migration.transactions.moving import prepare_moves
 from modelplug.migration.transactions.operations import EffectStep, Folder, Operation, Script
 
 __all__ = ["Preparation", "changes_nothing", "check_handlers", "missing_folders", "plain_data", "prepare"]
@@ -38,7 +39,11 @@ class Preparation:
 
 
 def prepare(
-    files: Files, changes: Sequence[FileChange], effects: Sequence[Effect], meta: Mapping[str, Any]
+    files: Files,
+    changes: Sequence[FileChange],
+    effects: Sequence[Effect],
+    meta: Mapping[str, Any],
+    moves: Sequence[Move] = (),
 ) -> Preparation:
     """Look at every file, leave out the changes that change nothing, and work out the rest.
 
@@ -47,6 +52,7 @@ def prepare(
         changes: The files to change.
         effects: What to do afterwards.
         meta: What the caller says about the transaction.
+        moves: What to rename.
 
     Raises:
         StaleFileError: Files are not what they were when the changes were planned.
@@ -87,7 +93,12 @@ def prepare(
         EffectStep(kind=effect.kind, payload=plain_data(effect.payload, f"the effect {effect.kind}"))
         for effect in effects
     )
-    script = Script(operations=tuple(operations), made=missing_folders(files, operations), effects=steps)
+    script = Script(
+        operations=tuple(operations),
+        moves=prepare_moves(files, moves),
+        made=missing_folders(files, operations),
+        effects=steps,
+    )
     return Preparation(script=script, contents=contents, meta=plain_data(dict(meta), "the description"))
 
 

@@ -7,7 +7,17 @@ from pathlib import Path
 
 from modelplug.errors import BackupDamagedError, RecoveryConflictError, StaleFileError
 
-__all__ = ["Digests", "changed_meanwhile", "conflict", "damaged", "edited_since", "stale"]
+__all__ = [
+    "Digests",
+    "changed_meanwhile",
+    "conflict",
+    "damaged",
+    "edited_since",
+    "exchanged",
+    "gone",
+    "stale",
+    "taken",
+]
 
 Digests = tuple["str | None", "str | None"]
 """The SHA-256 expected and the one found; None stands for "no file"."""
@@ -101,6 +111,54 @@ def damaged(transaction_id: str, damage: Sequence[str]) -> BackupDamagedError:
             "give these files the content that they should have, and run "
             f"`modelplug migrate recover {transaction_id} --keep-edits`"
         ),
+    )
+
+
+def exchanged(transaction_id: str, path: Path) -> StaleFileError:
+    """Where a transaction has put or taken something, there is another thing now.
+
+    Args:
+        transaction_id: The transaction.
+        path: The place.
+    """
+    return StaleFileError(
+        f"{path} is not what the transaction {transaction_id} left there",
+        stale={path: (None, None)},
+        transaction_id=transaction_id,
+        why="another file or folder has taken its place; nothing was touched",
+        advice="move it away, or add --discard-edits, which puts it into the backup before",
+    )
+
+
+def gone(path: Path, transaction_id: str = "") -> StaleFileError:
+    """What is to be renamed is not there.
+
+    Args:
+        path: The file or folder.
+        transaction_id: The transaction; empty if none was begun.
+    """
+    return StaleFileError(
+        f"{path} is gone",
+        stale={path: (None, None)},
+        transaction_id=transaction_id,
+        why="it was there when the change was planned; everything else is as it was before",
+        advice="plan again, and apply the new plan",
+    )
+
+
+def taken(path: Path, transaction_id: str = "") -> StaleFileError:
+    """There is something already where something is to be put.
+
+    Args:
+        path: The place.
+        transaction_id: The transaction; empty if none was begun.
+    """
+    return StaleFileError(
+        f"{path} exists already",
+        stale={path: (None, None)},
+        transaction_id=transaction_id,
+        why="nothing is ever put over another file or folder; everything is as it was before",
+        advice="move it away, and try again",
     )
 
 

@@ -104,8 +104,8 @@ class ItemReport:
 
     Attributes:
         path: The file that was backed up, or the note's name.
-        kind: `file`, `reference`, `note`, `absent`, `folder`, `link`, `skipped`, or `set` for the set as a
-            whole.
+        kind: `file`, `reference`, `note`, `moved`, `absent`, `folder`, `link`, `skipped`, or `set` for the
+            set as a whole.
         state: `intact`; `damaged` or `missing` for what the set holds; `changed` or `gone` for a referenced
             file, which the set does not hold.
         problem: What is wrong, in a sentence; empty if nothing is.

@@ -16,7 +16,8 @@ from modelplug.migration.transactions.execution import Content
 from modelplug.migration.transactions.files import PRIVATE_FOLDER, Files, FileState, digest_of
 from modelplug.migration.transactions.journal import Reading
 from modelplug.migration.transactions.manifest import BackupItem, Manifest, verify_items
-from modelplug.migration.transactions.operations import Folder, Operation, Script
+from modelplug.migration.transactions.moving import identity_of
+from modelplug.migration.transactions.operations import Folder, MoveStep, Operation, Script
 from modelplug.migration.transactions.preparation import Preparation, missing_folders
 from modelplug.migration.transactions.reports import ItemReport, TransactionRecord
 from modelplug.migration.transactions.sets import Sets, script_of
@@ -91,6 +92,8 @@ def plan_rollback(
     """
     files = sets.files
     script = script_of(reading)
+    moved = [step for step in script.moves if step.path not in record.left_alone]
+    moves = _reversed_moves(files, record.id, moved, discard=discard_edits)
     done = [operation for operation in script.operations if operation.path not in record.left_alone]
     found = [files.state(operation.target) for operation in done]
     edits = {
@@ -121,6 +124,7 @@ def plan_rollback(
     modes = {removed.path: removed.mode for removed in script.removed}
     reverse = Script(
         operations=tuple(operations),
+        moves=moves,
         made=missing_folders(files, operations, modes),
         removed=_present(files, script.made),
         effects=tuple(
@@ -132,6 +136,56 @@ def plan_rollback(
         preparation=Preparation(script=reverse, contents=contents, meta=_meta(record), rolls_back=record.id),
         discarded=tuple(edits),
     )
+
+
+def _reversed_moves(
+    files: Files, transaction_id: str, steps: Sequence[MoveStep], *, discard: bool
+) -> tuple[MoveStep, ...]:
+    """What brings everything that was renamed back under its former name.
+
+    Raises:
+        StaleFileError: Another file or folder has the name by now, and is not to be put away.
+        TransactionError: What was put away is not where it was put.
+    """
+    made: list[MoveStep] = []
+
+    def occupant(path: Path) -> tuple[int, int] | None:
+        return None if any(step.source == path for step in made) else identity_of(files, path)
+
+    def add(source: Path, target: Path | None, *, away: bool = False, from_backup: bool = False) -> None:
+        identity = identity_of(files, source)
+        assert identity is not None
+        made.append(
+            MoveStep(
+                number=len(made),
+                source=source,
+                target=target,
+                identity=identity,
+                away=away,
+                from_backup=from_backup,
+            )
+        )
+
+    for step in reversed(steps):
+        assert step.target is not None
+        there = occupant(step.path)
+        if step.away:
+            if there == step.identity:
+                continue
+            if there is not None and not discard:
+                raise refusals.exchanged(transaction_id, step.path)
+            if identity_of(files, step.target) is None:
+                raise refusals.gone(step.target, transaction_id)
+            if there is not None:
+                add(step.path, None, away=True)
+            add(step.target, step.path, from_backup=True)
+        elif there is not None:
+            if there != step.identity and not discard:
+                raise refusals.exchanged(transaction_id, step.path)
+            # What came out of an older backup goes back there, which may be asked for it again.
+            back = step.source if step.from_backup and identity_of(files, step.source) is None else None
+            add(step.path, back, away=True)
+    return tuple(made)
 
 
 def _is_back(now: FileState | None, before: FileState | None) -> bool:

@@ -16,6 +16,7 @@ from modelplug.migration.transactions.failures import describe, raise_after_comm
 from modelplug.migration.transactions.files import Files
 from modelplug.migration.transactions.journal import ABORTED, COMMITTED, FORMAT, Journal
 from modelplug.migration.transactions.manifest import MANIFEST_NAME, Manifest, write_manifest
+from modelplug.migration.transactions.moving import choose_places
 from modelplug.migration.transactions.operations import Script, dump_script
 from modelplug.migration.transactions.preparation import Preparation
 from modelplug.migration.transactions.sets import JOURNAL_NAME, Sets
@@ -105,6 +106,8 @@ class Runner:
         backup.keep_copies(extras.copies, extras.references)
         backup.keep_references(extras.references)
         backup.keep_notes(extras.notes)
+        moves = choose_places(self._files, folder, preparation.script.moves)
+        backup.record_moves(moves)
         manifest = Manifest(
             id=folder.name,
             created=journal.reading.records[0]["time"],
@@ -115,7 +118,7 @@ class Runner:
         digest = write_manifest(self._files, folder, manifest)
         self._files.calls.sync_directory(folder)
         self._log("the backup is complete", transaction=folder.name, items=len(backup.items))
-        script = attrs.evolve(preparation.script, operations=operations)
+        script = attrs.evolve(preparation.script, operations=operations, moves=moves)
         journal.write("intend", manifest=digest, script=dump_script(script))
         return script
 

@@ -258,6 +258,8 @@ class Sets:
             return 0, error.damage[0]
         size = 0
         for item in manifest.items if manifest is not None else ():
+            if item.moved_to is not None and self.files.status(item.moved_to) is not None:
+                size += item.size or 0
             if item.stored is None or item.size is None:
                 continue
             path = self.root.joinpath(transaction_id, *PurePosixPath(item.stored).parts)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from modelplug.errors import BackupDamagedError, TransactionError
 from modelplug.migration.transactions.backup import check_note_names
-from modelplug.migration.transactions.changes import Effect, EffectHandler, FileChange
+from modelplug.migration.transactions.changes import Effect, EffectHandler, FileChange, Move
 from modelplug.migration.transactions.execution import Log
 from modelplug.migration.transactions.failures import (
     history_errors,
@@ -87,6 +87,7 @@ class TransactionStore:
         self,
         changes: Sequence[FileChange],
         *,
+        moves: Sequence[Move] = (),
         references: Sequence[Path] = (),
         copies: Sequence[Path] = (),
         notes: Mapping[str, bytes] | None = None,
@@ -99,6 +100,7 @@ class TransactionStore:
 
         Args:
             changes: The files to create, replace and delete. Those that are as they shall be are left out.
+            moves: Files and folders to rename, before the files are changed.
             references: Large files whose state is recorded in the backup set without copying them.
             copies: Further files, and folders with all they hold, to copy into the backup set.
             notes: Name -> further content to store in the backup set.
@@ -121,15 +123,16 @@ class TransactionStore:
         check_note_names(list(extras.notes))
         with self._our_errors() as runner:
             # A transaction that does nothing does not even take the lock.
-            if not effects and changes_nothing(self._files, changes):
+            if not effects and not moves and changes_nothing(self._files, changes):
                 return None
             with self._locked(lock_seconds):
                 if recover:
                     self._recover_all(keep_edits=False)
                 self._sets.refuse_unfinished()
-                preparation = prepare(self._files, changes, effects, meta or {})
-                check_handlers(preparation.script.effects, self._handlers)
-                if not preparation.script.operations and not preparation.script.effects:
+                preparation = prepare(self._files, changes, effects, meta or {}, moves)
+                script = preparation.script
+                check_handlers(script.effects, self._handlers)
+                if not script.files and not script.effects:
                     return None
                 done = runner.run(preparation, extras)
         return self._sets.newest(done)
@@ -200,6 +203,15 @@ class TransactionStore:
                 self._sets.refuse_unfinished()
                 return self._rollback(runner, self._choose(id), discard_edits=discard_edits)
 
+    def refuse_unfinished(self) -> None:
+        """Make sure that every transaction has ended, as `apply` does.
+
+        Raises:
+            RecoveryNeededError: One has not.
+        """
+        with history_errors():
+            self._sets.refuse_unfinished()
+
     def history(self) -> list[TransactionRecord]:
         """All transactions, newest first; damaged ones are among them and say what is wrong."""
         with history_errors():
@@ -240,7 +252,11 @@ class TransactionStore:
             return VerificationReport(id=id, items=(_of_set(folder, error.damage[0]),))
         except OSError as error:
             return VerificationReport(id=id, items=(_of_set(folder, error.strerror or str(error)),))
-        items = verify_items(self._files, folder, manifest) if manifest is not None else []
+        if manifest is None:
+            return VerificationReport(id=id, items=())
+        with history_errors():
+            in_force = self._sets.record(id).state != "rolled-back"
+        items = verify_items(self._files, folder, manifest, in_force=in_force)
         return VerificationReport(id=id, items=tuple(items))
 
     def before(self, id: str, path: Path) -> bytes | None:  # noqa: A002
