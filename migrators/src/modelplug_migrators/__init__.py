@@ -18,5 +18,6 @@ MODELPLUG_HOOKSPEC_VERSION = "1.0"
 def modelplug_migrations() -> Iterable[Family | type[Migration]]:
     """Give the families and steps that this distribution brings."""
     from modelplug_migrators.gguf_loader import family as gguf_loader
+    from modelplug_migrators.resnet_bk import family as resnet_bk
 
-    return [gguf_loader.FAMILY, *gguf_loader.STEPS]
+    return [gguf_loader.FAMILY, *gguf_loader.STEPS, resnet_bk.FAMILY, *resnet_bk.STEPS]

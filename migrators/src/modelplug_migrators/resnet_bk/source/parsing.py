@@ -1,0 +1,55 @@
+"""Parses Python quietly: what a program's compiler would warn of is not our concern."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+
+__all__ = ["Unreadable", "is_python", "literal", "parse"]
+
+
+class Unreadable(Exception):  # noqa: N818  what it says of the text, not of us
+    """A text is no Python program, or a file not what its name says.
+
+    Attributes:
+        line: The line where it stops being one; None if that is not known.
+    """
+
+    def __init__(self, reason: str, line: int | None) -> None:
+        self.line = line
+        super().__init__(reason)
+
+
+def parse(text: str) -> ast.Module:
+    """The syntax tree of a program.
+
+    Args:
+        text: The program.
+
+    Raises:
+        Unreadable: It is none, or one for a later Python than this.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return ast.parse(text)
+        except SyntaxError as error:
+            raise Unreadable(str(error.msg), error.lineno) from error
+        except (ValueError, RecursionError, MemoryError) as error:
+            raise Unreadable(str(error) or "it is nested too deeply", None) from error
+
+
+def is_python(text: str) -> bool:
+    """Whether a text is a Python program."""
+    try:
+        parse(text)
+    except Unreadable:
+        return False
+    return True
+
+
+def literal(text: str) -> object:
+    """The value of a constant as it is spelled."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.literal_eval(text)
