@@ -4,10 +4,14 @@
 #undef WIDTH
 #undef LANES
 #undef STEPS
+#undef LOG_STEPS
+#undef LOG_WIDTH
 #undef VEC
 #undef MASK
 #undef PACKED
 #undef TILE
+#undef COPY_RUNS
+#undef BY_RUN
 #undef VIEW
 #undef SINK
 #undef NEGATED
@@ -15,6 +19,11 @@
 #undef SITE_ROWS
 #undef TILES_IN
 #undef TILE_COUNT
+#undef SEGMENT
+#undef FIRST_WINDOW
+#undef WINDOW_GROWTH
+#undef LAST_WINDOW
+#undef AHEAD
 #undef GRADIENT
 #undef LANE
 #undef FOR_BLOCKS

@@ -15,7 +15,7 @@ SHARED void NAME(initial_gate)(const VIEW *initial, VEC gr[UNITS], VEC gi[UNITS]
     NAME(read_state)(initial, x, q);
     for (int u = 0; u < UNITS; u++) {
         if (initial->base) {
-            VEC inverse = (T)1 / (x[u] * x[u] + q[u] * q[u]);
+            VEC inverse = NAME(reciprocal)(x[u] * x[u] + q[u] * q[u]);
             gr[u] = x[u] * inverse;
             gi[u] = q[u] * inverse;
         } else {
@@ -34,7 +34,7 @@ static int64_t NAME(gates_block)(const problem_t *problem, const array_t *arrays
     SITES sites = {view[0], {0}, view[2], view[3]};
     SITE_ROWS rows;
     TILE c, alpha_r, alpha_i, beta, xs, qs;
-    int64_t bad = 0;
+    int64_t bad = NAME(begin_rows)(problem, &sites, &rows);
     for (int64_t tile = 0; tile < TILES_IN(problem); tile++) {
         int count = TILE_COUNT(problem, tile);
         int64_t start = tile * STEPS;
@@ -46,7 +46,7 @@ static int64_t NAME(gates_block)(const problem_t *problem, const array_t *arrays
             for (int u = 0; u < UNITS; u++) {
                 VEC s = c[t][u] * c[t][u];
                 VEC x = rows.detuning[t][u] - s * gr[u], q = rows.eta[t][u] + s * gi[u];
-                VEC inverse = (T)1 / (x * x + q * q);
+                VEC inverse = NAME(reciprocal)(x * x + q * q);
                 xs[t][u] = x;
                 qs[t][u] = q;
                 alpha_r[t][u] = gr[u]; /* g before the site, until the roots are taken below */
@@ -56,7 +56,7 @@ static int64_t NAME(gates_block)(const problem_t *problem, const array_t *arrays
             }
         for (int t = 0; t < count; t++)
             for (int u = 0; u < UNITS; u++) {
-                VEC hop = c[t][u], share = (T)1 / qs[t][u];
+                VEC hop = c[t][u], share = NAME(reciprocal)(qs[t][u]);
                 beta[t][u] = rows.eta[t][u] * share;
                 if (problem->complex_phase) {
                     VEC root = -hop * NAME(root)((t ? qs[t - 1][u] : q_before[u]) * share);
@@ -116,20 +116,20 @@ static int64_t NAME(gates_backward_block)(const problem_t *problem, const array_
             NAME(row_before)(view + 2, start, first_x);
             NAME(row_before)(view + 3, start, first_q);
             for (int u = 0; u < UNITS; u++) {
-                VEC inverse = (T)1 / (first_x[u] * first_x[u] + first_q[u] * first_q[u]);
+                VEC inverse = NAME(reciprocal)(first_x[u] * first_x[u] + first_q[u] * first_q[u]);
                 first_gr[u] = first_x[u] * inverse;
                 first_gi[u] = first_q[u] * inverse;
             }
         }
         for (int t = 0; t < count; t++)
             for (int u = 0; u < UNITS; u++) {
-                VEC re = x[t][u], im = q[t][u], inverse = (T)1 / (re * re + im * im);
+                VEC re = x[t][u], im = q[t][u], inverse = NAME(reciprocal)(re * re + im * im);
                 g_r[t][u] = re * inverse;
                 g_i[t][u] = im * inverse;
             }
         for (int t = count - 1; t >= 0; t--)
             for (int u = 0; u < UNITS; u++) {
-                VEC hop = c[t][u], share = (T)1 / q[t][u], beta_hat = beta[t][u];
+                VEC hop = c[t][u], share = NAME(reciprocal)(q[t][u]), beta_hat = beta[t][u];
                 VEC gr = t ? g_r[t - 1][u] : first_gr[u], gi = t ? g_i[t - 1][u] : first_gi[u];
                 VEC q_before = t ? q[t - 1][u] : first_q[u];
                 VEC q_total = q_hat[u], own = beta_hat * share * share;

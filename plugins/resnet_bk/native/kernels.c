@@ -9,6 +9,7 @@
 #include "problem.h"
 
 #if defined(__AVX512F__)
+#include <immintrin.h>
 #define VECTOR_BYTES 64
 #elif defined(__AVX__)
 #define VECTOR_BYTES 32
@@ -43,6 +44,7 @@ static void *allocate(int64_t bytes) {
 #define INTEGER int32_t
 #define SQUARE_ROOT sqrtf
 #define LARGEST 3.40282347e+38f
+#define ROUNDING 0x1p-24f
 #define UNITS 1
 #define SUFFIX _f32_1
 #include "family.h"
@@ -57,12 +59,14 @@ static void *allocate(int64_t bytes) {
 #undef INTEGER
 #undef SQUARE_ROOT
 #undef LARGEST
+#undef ROUNDING
 
 #define T double
 #define T_BYTES 8
 #define INTEGER int64_t
 #define SQUARE_ROOT sqrt
 #define LARGEST 1.7976931348623157e+308
+#define ROUNDING 0x1p-53
 #define UNITS 1
 #define SUFFIX _f64_1
 #include "family.h"
@@ -84,17 +88,18 @@ static void merge(int64_t *into, int64_t result) {
         *into |= result;
 }
 
-/* Runs a kernel over blocks of `wide` lanes while every thread gets one, and over blocks of `narrow` otherwise. */
+/* Runs a kernel over blocks of `wide` lanes while every thread gets one, and over blocks of `narrow` otherwise and for
+ * the lanes that are left. */
 static int64_t over_blocks(const problem_t *problem, const array_t *arrays, block_t wide_kernel, int64_t wide,
                            block_t narrow_kernel, int64_t narrow) {
     int64_t lanes = lanes_of(problem), result = 0;
-    int use_wide = lanes >= wide * problem->threads;
-    block_t kernel = use_wide ? wide_kernel : narrow_kernel;
-    int64_t size = use_wide ? wide : narrow, blocks = (lanes + size - 1) / size;
+    int64_t whole = lanes >= wide * problem->threads ? lanes / wide : 0;
+    int64_t blocks = whole + (lanes - whole * wide + narrow - 1) / narrow;
 #pragma omp parallel for schedule(dynamic) num_threads(problem->threads) if (problem->threads > 1 && blocks > 1)
     for (int64_t block = 0; block < blocks; block++) {
-        int64_t first = block * size, valid = lanes - first < size ? lanes - first : size;
-        int64_t bits = kernel(problem, arrays, first, valid);
+        int64_t first = block < whole ? block * wide : whole * wide + (block - whole) * narrow;
+        int64_t size = block < whole ? wide : narrow, valid = lanes - first < size ? lanes - first : size;
+        int64_t bits = (block < whole ? wide_kernel : narrow_kernel)(problem, arrays, first, valid);
 #pragma omp critical(resolvent_merge)
         merge(&result, bits);
     }

@@ -35,7 +35,7 @@ static int64_t NAME(causal_block)(const problem_t *problem, const array_t *array
     SITES sites = {view[0], view[2], view[3], view[4]};
     SITE_ROWS rows;
     TILE hopping, u_rows, g_r, g_i, y_r, y_i;
-    int64_t bad = 0;
+    int64_t bad = NAME(begin_rows)(problem, &sites, &rows);
     for (int64_t tile = 0; tile < TILES_IN(problem); tile++) {
         int count = TILE_COUNT(problem, tile);
         int64_t start = tile * STEPS;

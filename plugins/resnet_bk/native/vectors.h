@@ -13,6 +13,17 @@ INLINE VEC NAME(root)(VEC value) {
     return result;
 }
 
+/* 1 / value, to a unit in the last place; value is positive. */
+INLINE VEC NAME(reciprocal)(VEC value) {
+#if defined(__AVX512F__) && T_BYTES == 4
+    /* An estimate of 14 bits and a step of Newton's method: a fifth of the time of a division. */
+    VEC estimate = (VEC)_mm512_rcp14_ps((__m512)value);
+    return estimate + estimate * ((T)1 - value * estimate);
+#else
+    return (T)1 / value;
+#endif
+}
+
 INLINE T NAME(scalar_root)(T value) { return SQUARE_ROOT(value); }
 
 INLINE VEC NAME(absolute)(VEC value) {
@@ -38,21 +49,25 @@ INLINE T NAME(total)(VEC value) {
 
 /* Pairs of numbers side by side, taken apart and put together again. */
 #if WIDTH == 16
+#define LOG_WIDTH 4
 #define FIRSTS 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
 #define SECONDS 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
 #define LOW_PAIRS 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
 #define HIGH_PAIRS 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 #elif WIDTH == 8
+#define LOG_WIDTH 3
 #define FIRSTS 0, 2, 4, 6, 8, 10, 12, 14
 #define SECONDS 1, 3, 5, 7, 9, 11, 13, 15
 #define LOW_PAIRS 0, 8, 1, 9, 2, 10, 3, 11
 #define HIGH_PAIRS 4, 12, 5, 13, 6, 14, 7, 15
 #elif WIDTH == 4
+#define LOG_WIDTH 2
 #define FIRSTS 0, 2, 4, 6
 #define SECONDS 1, 3, 5, 7
 #define LOW_PAIRS 0, 4, 1, 5
 #define HIGH_PAIRS 2, 6, 3, 7
 #elif WIDTH == 2
+#define LOG_WIDTH 1
 #define FIRSTS 0, 2
 #define SECONDS 1, 3
 #define LOW_PAIRS 0, 2

@@ -41,16 +41,33 @@ class PrimeBumpPotential(nn.Module):  # type: ignore[misc]
     def __init__(self, n_seq: int, scale: float = 0.02, epsilon: float = 1.0, k_max: int = 3) -> None:
         super().__init__()
         for name, value in (("n_seq", n_seq), ("epsilon", epsilon), ("k_max", k_max)):
-            if not value > 0:
-                raise InvalidInputError(f"`{name}` is {value}, and must be positive", tensor=name)
+            _check_positive(name, value)
         self.n_seq = n_seq
         self.scale = scale
         self.epsilon = epsilon
         self.k_max = k_max
-        reached = min(n_seq, math.ceil(k_max * math.log(max(n_seq, 2)) + _REACH * math.sqrt(epsilon)) + 1)
-        values = torch.zeros(n_seq, dtype=torch.float64)
+        self.register_buffer("values", self._at_sites().to(torch.get_default_dtype()), persistent=False)
+
+    def set_epsilon(self, value: float) -> None:
+        """Compute the potential anew with another width.
+
+        Args:
+            value: The new epsilon.
+
+        Raises:
+            InvalidInputError: It is not positive.
+        """
+        _check_positive("epsilon", value)
+        self.epsilon = value
+        with torch.device("cpu"), torch.no_grad():
+            self.values.copy_(self._at_sites())
+
+    def _at_sites(self) -> Tensor:
+        farthest = self.k_max * math.log(max(self.n_seq, 2)) + _REACH * math.sqrt(self.epsilon)
+        reached = min(self.n_seq, math.ceil(farthest) + 1)
+        values = torch.zeros(self.n_seq, dtype=torch.float64)
         values[:reached] = self.at(torch.arange(reached, dtype=torch.float64))
-        self.register_buffer("values", values.to(torch.get_default_dtype()), persistent=False)
+        return values
 
     def at(self, positions: Tensor) -> Tensor:
         """V at any positions, for example at log(1), log(2) ..., where bumps sit on the prime powers.
@@ -78,6 +95,11 @@ class PrimeBumpPotential(nn.Module):  # type: ignore[misc]
         """
         known = positions < self.n_seq
         return self.values[positions.clamp(max=self.n_seq - 1)] * known.to(self.values.dtype)
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not value > 0:
+        raise InvalidInputError(f"`{name}` is {value}, and must be positive", tensor=name)
 
 
 def primes_below(limit: int) -> Tensor:

@@ -12,7 +12,9 @@ __all__ = ["register_with_transformers"]
 
 # When this module is there, so are all Auto classes for models.
 _AUTO = "transformers.models.auto.modeling_auto"
-_NEEDED = ("resnet_bk.configuration", "resnet_bk.modeling")
+# Imports the Auto classes itself, and our models import it.
+_LAYERS = "transformers.modeling_layers"
+_NEEDED = ("resnet_bk.configuration", "resnet_bk.modeling", _LAYERS)
 
 
 def register_with_transformers(caller: str = "") -> None:
@@ -28,7 +30,7 @@ def register_with_transformers(caller: str = "") -> None:
 
 
 def _register_unless_importing(caller: str = "") -> None:
-    """Register, unless what is to be registered is just being imported: it then does so itself."""
+    """Register, unless what that needs is just being imported, which is then followed by it."""
     if any(_is_being_imported(name) for name in _NEEDED if name != caller):
         return
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
@@ -46,13 +48,13 @@ def _is_being_imported(name: str) -> bool:
 
 
 class _AutoFinder(MetaPathFinder):
-    """Finds the one module as it is found anyway, and has it followed by the registration."""
+    """Finds two modules as they are found anyway, and has them followed by the registration."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The module's own spec, with a loader around its loader; None for all other modules."""
-        if name != _AUTO:
+        """A module's own spec, with a loader around its loader; None for all other modules."""
+        if name not in (_AUTO, _LAYERS):
             return None
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
@@ -77,4 +79,5 @@ class _FollowedLoader(Loader):
         if module.__spec__ is not None:
             module.__spec__.loader = self._inner
         module.__loader__ = self._inner
-        _register_unless_importing()
+        if _AUTO in sys.modules:
+            _register_unless_importing(module.__name__)

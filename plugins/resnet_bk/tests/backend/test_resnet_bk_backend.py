@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,15 +14,20 @@ import pytest
 import torch
 
 import resnet_bk.backend
+from modelplug.backends.compatibility import incompatibility
 from modelplug.backends.model import GenerateParams, GenerationStats, Message, Model
 from modelplug.backends.types import LoadRequest
-from modelplug.errors import BackendError, CapabilityError
+from modelplug.errors import BackendError, CapabilityError, ModelFileError
 from modelplug.formats.inspection import inspect
+from modelplug.runtime import Runtime
 from resnet_bk.backend.context import PrefixStates
 from resnet_bk.backend.demo_model import demo_directory
+from resnet_bk.backend.probe import probe
 from resnet_bk.backend.sampling import Sampler
+from resnet_bk.backend.threads import Threads
 from resnet_bk.configuration import MambaKillerConfig, SeesTheFutureWarning
 from resnet_bk.modeling import ResNetBK
+from resnet_bk.resolvent.kernels import cpu_library
 
 GREEDY = GenerateParams(temperature=0.0, max_tokens=12, return_tokens=True)
 
@@ -148,6 +155,84 @@ def test_bad_directories_are_refused(
     assert found.value.advice
 
 
+def test_a_damaged_tokenizer_is_named(directory: Callable[..., Path], load: Callable[..., Model]) -> None:
+    """The error says which file is damaged, and what to do."""
+    path = directory()
+    (path / "tokenizer.json").write_text('{"version": ')
+
+    with pytest.raises(BackendError, match=r"tokenizer\.json can't be read") as found:
+        load(path)
+    assert found.value.cause == "no-tokenizer"
+
+
+def test_a_pickle_that_runs_something_is_not_loaded(
+    directory: Callable[..., Path], load: Callable[..., Model], tmp_path: Path
+) -> None:
+    """Weights in a pickle with more than tensors in it are refused, and nothing of it is run."""
+    path, trace = directory(drop=("model.safetensors",)), tmp_path / "trace"
+
+    class Evil:
+        def __reduce__(self) -> Any:
+            return Path.touch, (trace,)
+
+    torch.save({"lm_head.weight": Evil()}, path / "pytorch_model.bin")
+
+    with pytest.raises(BackendError, match="more than tensors") as found:
+        load(path)
+    assert "model.safetensors" in found.value.advice
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ({"model.safetensors": 1_000_000}, "ends early"),
+        ({"model.safetensors": 0}, "empty"),
+        ({"config.json": 300}, "not JSON"),
+    ],
+)
+def test_what_is_half_written_is_refused_before_an_engine_starts(
+    directory: Callable[..., Path], damage: dict[str, int], words: str
+) -> None:
+    """Inspection finds files that are cut off, and says which."""
+    path = directory()
+    for name, size in damage.items():
+        os.truncate(path / name, size)
+
+    with pytest.raises(ModelFileError, match=words) as found:
+        inspect(path)
+    assert next(iter(damage)) in found.value.what
+
+
+def test_a_directory_that_does_not_say_what_it_is_is_left_to_others(directory: Callable[..., Path]) -> None:
+    """Without a model type this backend does not offer itself."""
+    report = resnet_bk.backend.modelplug_detect_backends(Runtime().system)
+
+    path = directory(model_type=None)
+    assert "does not say" in incompatibility(report, inspect(path))
+    assert incompatibility(report, inspect(demo_directory())) == ""
+
+
+def test_the_newest_checkpoint_of_a_run_is_meant(tmp_path: Path) -> None:
+    """By its place in the order and not by its name; folders being written and other folders are none."""
+    for name in (
+        "checkpoint-000009-epoch-0-step-9",
+        "checkpoint-000010-epoch-0-step-1",
+        "checkpoint-99",
+        ".x",
+    ):
+        shutil.copytree(demo_directory(), tmp_path / "checkpoints" / name)
+    (tmp_path / "empty").mkdir()
+    newest = tmp_path / "checkpoints" / "checkpoint-000010-epoch-0-step-1"
+
+    for path in (tmp_path, tmp_path / "checkpoints"):
+        info = resnet_bk.backend.modelplug_inspect_model(path)
+        assert info is not None
+        assert info.path == newest
+    for path in (tmp_path / "empty", tmp_path / "nowhere", demo_directory() / "config.json"):
+        assert resnet_bk.backend.modelplug_inspect_model(path) is None
+
+
 def test_another_architecture_is_refused(directory: Callable[..., Path], load: Callable[..., Model]) -> None:
     """A model of another family is refused before anything is imported for it."""
     with pytest.raises(BackendError, match="llama") as found:
@@ -164,16 +249,63 @@ def test_another_backend_is_not_answered() -> None:
 
 
 def test_no_chat_without_a_template(shared_model: Model) -> None:
-    """These models know no conversations."""
+    """A model whose files say nothing of conversations refuses them."""
+    assert not shared_model.capabilities.chat
     with pytest.raises(CapabilityError, match="no chat template"):
         shared_model.chat([Message("user", "hello")])
+
+
+def test_a_conversation_is_written_by_the_models_own_template(
+    directory: Callable[..., Path], load: Callable[..., Model]
+) -> None:
+    """`chat` says what `generate` says to the text that the template makes of the messages."""
+    path = directory()
+    (path / "chat_template.jinja").write_text(
+        "{% for m in messages %}{{ m.role | upper }}:\n{{ m.content }}\n\n{% endfor %}ROMEO:"
+    )
+    model = load(path)
+    messages = [Message("system", "Verona."), Message("user", "Good morrow.")]
+    chunks = list(model.chat(messages, GREEDY))
+
+    assert model.capabilities.chat
+    expected, _ = answer(model, "SYSTEM:\nVerona.\n\nUSER:\nGood morrow.\n\nROMEO:")
+    assert [token for chunk in chunks for token in chunk.tokens] == expected
+
+
+def test_a_template_that_refuses_a_conversation_is_an_error(
+    directory: Callable[..., Path], load: Callable[..., Model]
+) -> None:
+    """What the template says against a conversation is passed on."""
+    path = directory()
+    (path / "chat_template.jinja").write_text("{{ raise_exception('no system messages here') }}")
+
+    with pytest.raises(BackendError, match="no system messages here"):
+        load(path).chat([Message("system", "hello")])
+
+
+def test_small_work_gets_one_thread_and_large_work_all() -> None:
+    """Threads are worth their waiting for each other only where there is something to share."""
+    threads = Threads(4, parameters=1_000_000)
+
+    assert [threads.worth(tokens) for tokens in (1, 7, 8, 512)] == [1, 1, 2, 4]
+    assert Threads(2, parameters=40_000_000).worth(1) == 2
+    assert Threads(0, parameters=1).worth(1) == 1
+
+
+def test_the_number_of_threads_is_as_before_after_each_step(load: Callable[..., Model]) -> None:
+    """Requests leave the process's number of threads alone, also where they compute with another."""
+    model = load(demo_directory(), threads=2)
+    torch.set_num_threads(2)
+    answer(model, "ROMEO:")
+
+    assert torch.get_num_threads() == 2
 
 
 def test_a_wrong_weight_is_no_text(directory: Callable[..., Path], load: Callable[..., Model]) -> None:
     """A model that computes NaN says so."""
     path = directory()
     model = load(path)
-    weights = model._loaded[0].lm_head.weight.data  # type: ignore[attr-defined]
+    weights = model._loaded.model.lm_head.weight.data  # type: ignore[attr-defined]
     weights[3] = float("nan")
 
     with pytest.raises(BackendError, match="NaN") as found:
@@ -214,10 +346,22 @@ def test_filters_keep_what_they_say(params: dict[str, Any], kept: set[int]) -> N
 
 def test_settings_are_described() -> None:
     """The report names every setting of the backend, either as honoured or as ignored with a way out."""
-    from modelplug.runtime import Runtime
-
     report = resnet_bk.backend.modelplug_detect_backends(Runtime().system)
     settings = resnet_bk.backend.modelplug_backend_settings()["resnet-bk"]
     named = {*report.settings, *report.ignored_settings}
     assert named == {field.name for field in attrs.fields(settings)}
     assert json.dumps(sorted(report.architectures or ())) == '["resnet_bk"]'
+
+
+def test_the_engine_says_which_kernel_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deep probe names it, and why it is slow if it is; a variable of one program is not part of it."""
+    monkeypatch.setenv("RESNET_BK_KERNEL", "nonsense")
+    sound = probe()
+    monkeypatch.setattr(cpu_library, "why_not", lambda: "it was built without a C compiler")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    slow = probe()
+
+    assert "kernel " in sound["version"]
+    assert slow["version"].endswith("kernel torch")
+    assert (slow["state"], slow["devices"]) == ("cpu", [])
+    assert "finds no CUDA" in slow["cause"] or "without a C compiler" in slow["cause"]

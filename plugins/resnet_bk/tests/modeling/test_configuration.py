@@ -218,6 +218,8 @@ def test_importing_the_package_imports_no_engine() -> None:
         "from transformers import AutoModelForCausalLM; import resnet_bk",
         "import resnet_bk.modeling; from transformers import AutoModelForCausalLM",
         "import resnet_bk.configuration; from transformers import AutoModelForCausalLM",
+        "import resnet_bk; from transformers import LlamaModel, AutoModelForCausalLM",
+        "import resnet_bk, transformers.modeling_layers; from transformers import AutoModelForCausalLM",
     ],
 )
 def test_transformers_knows_the_family_in_any_order(imports: str) -> None:

@@ -16,6 +16,7 @@ from resnet_bk.resolvent import (
     gated_state,
     green_diagonal,
 )
+from resnet_bk.resolvent.kernels.limits import limits_of
 
 
 def sites(**changes: object) -> dict[str, object]:
@@ -103,6 +104,19 @@ def test_what_float32_can_not_hold_is_an_error_that_says_so(kernel):
         green_diagonal(**sites(eta=1e-12), kernel=kernel)
     large = spoiled("potential", 1e15).double()
     assert torch.isfinite(torch.view_as_real(green_diagonal(**sites(potential=large, eta=1e-12)))).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_whatever_is_allowed_stays_in_range(kernel, dtype):
+    """At the limits themselves, strongest hopping and smallest width together, all results are finite."""
+    limits = limits_of(dtype)
+    ones = torch.ones(2, 40, dtype=dtype)
+    potential = limits.site * torch.linspace(-1, 1, 40, dtype=dtype) * ones
+    for a in (potential, 0 * potential):
+        full = green_diagonal(a, limits.coupling * ones, 0.0, limits.eta_floor, kernel=kernel)
+        gates = causal_gates(a, limits.hopping * ones, 0.0, limits.eta_floor, phase="complex", kernel=kernel)
+        for result in (full, *gates):
+            assert torch.isfinite(torch.view_as_real(result) if result.is_complex() else result).all()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from resnet_bk.resolvent import causal_gates, causal_green_operator, green_diagonal
+from resnet_bk.resolvent.kernels import cpu_library
 
 LENGTH = 1_000_000
 
@@ -49,3 +50,50 @@ def test_a_million_sites_stay_finite_and_bounded(long_kernel, chain, dtype):
     gates = causal_gates(h.potential, h.hopping, h.energy, h.eta, kernel=long_kernel)
     norm = gates.alpha.double() ** 2 + gates.beta.double()
     assert float((norm[1:] - 1).abs().max()) < 20 * torch.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("lanes", [3, 150])
+@pytest.mark.parametrize("length", [1024, 4095, 4096, 4097, 9001])
+@pytest.mark.parametrize(
+    "kind", ["disorder", "absorption", "weak absorption", "clean", "cut", "near the end"]
+)
+def test_pieces_of_a_long_chain_meet_without_a_seam(kind, length, lanes):
+    """The compiled kernel looks ahead only as far as sites count: what is left out changes no digit."""
+    if cpu_library.why_not():
+        pytest.skip(cpu_library.why_not())
+    generator = torch.Generator().manual_seed(length)
+    potential = torch.randn(lanes, length, generator=generator, dtype=torch.float64)
+    coupling = torch.rand(lanes, length, generator=generator, dtype=torch.float64) + 0.5
+    eta = torch.tensor(0.3, dtype=torch.float64)
+    if kind == "absorption":
+        potential, eta = potential * 0.01, torch.tensor(0.05, dtype=torch.float64)
+    elif kind == "weak absorption":
+        potential, eta = potential * 0.01, torch.tensor(1e-3, dtype=torch.float64)
+    elif kind == "clean":
+        potential, coupling, eta = (
+            potential * 0,
+            torch.ones_like(coupling),
+            torch.tensor(1e-5, dtype=torch.float64),
+        )
+    elif kind == "cut":
+        potential, coupling = potential * 0, coupling * (torch.arange(length) % 1024 > 0)
+        eta = torch.tensor(1e-4, dtype=torch.float64)
+    elif kind == "near the end":
+        # Absorption without which the disc does not shrink, but for the last sites.
+        eta = torch.where(torch.arange(length) < length - 70, 1e-6, 5.0).double()
+        potential, coupling = potential * 0, torch.ones_like(coupling)
+    actual = green_diagonal(potential, coupling, 0.4, eta, kernel="cpu")
+    expected = green_diagonal(potential, coupling, 0.4, eta, kernel="torch")
+    assert float(((actual - expected).abs() / expected.abs()).max()) < 1e-9
+
+
+def test_float32_pieces_of_a_long_chain_meet_without_a_seam(chain):
+    """The same in float32, against float64."""
+    if cpu_library.why_not():
+        pytest.skip(cpu_library.why_not())
+    for eta in (1.0, 0.1, 1e-2):
+        h = chain(70, 5000, eta=eta)
+        expected = green_diagonal(h.potential, h.coupling, h.energy, h.eta, kernel="cpu")
+        single = h.to(torch.float32)
+        actual = green_diagonal(single.potential, single.coupling, single.energy, single.eta, kernel="cpu")
+        assert float(((actual - expected).abs() / expected.abs()).max()) < 6e-7 / eta

@@ -11,9 +11,10 @@ if TYPE_CHECKING:
 
     from modelplug.backends.model import Model
     from modelplug.backends.types import BackendReport, BackendSettings, LoadRequest
+    from modelplug.formats.model_info import ModelInfo
     from modelplug.system.info import SystemInfo
 
-MODELPLUG_HOOKSPEC_VERSION = "1.0"
+MODELPLUG_HOOKSPEC_VERSION = "1.1"
 
 NAME = "resnet-bk"
 
@@ -35,6 +36,14 @@ def modelplug_backend_settings() -> dict[str, type[BackendSettings]]:
 
 
 @hookimpl
+def modelplug_inspect_model(path: Path) -> ModelInfo | None:
+    """Inspect the newest checkpoint in the folder of a training run."""
+    from resnet_bk.backend.run_folders import inspect_run
+
+    return inspect_run(path)
+
+
+@hookimpl
 def modelplug_load_model(request: LoadRequest) -> Model | None:
     """Load a ResNet-BK model if this backend is meant."""
     if request.backend != NAME:
@@ -44,8 +53,8 @@ def modelplug_load_model(request: LoadRequest) -> Model | None:
     return ResNetBKEngineModel(request)
 
 
-@hookimpl(optionalhook=True)
-def modelplug_models() -> dict[str, Path]:
+@hookimpl
+def modelplug_bundled_models() -> dict[str, Path]:
     """Give the demo model that comes with this plugin."""
     from resnet_bk.backend.demo_model import DEMO, demo_directory
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
+    from resnet_bk.backend.threads import Threads
     from resnet_bk.modeling import ResNetBKForCausalLM
 
 __all__ = ["PrefixStates", "RecurrentContext", "WholeContext"]
@@ -54,11 +55,13 @@ class RecurrentContext:
     Args:
         model: The model.
         states: What is known of earlier prompts.
+        threads: What it computes with.
     """
 
-    def __init__(self, model: ResNetBKForCausalLM, states: PrefixStates) -> None:
+    def __init__(self, model: ResNetBKForCausalLM, states: PrefixStates, threads: Threads) -> None:
         self._model = model
         self._states = states
+        self._threads = threads
         self._stream = model.stream_state()
         self._seen: list[int] = []
         self._prompt = 0
@@ -80,7 +83,8 @@ class RecurrentContext:
     def evaluate(self, tokens: Sequence[int]) -> torch.Tensor:
         """Append tokens, and give the logits of the one to follow: 32 bits, on the CPU."""
         given = torch.tensor([list(tokens)], device=self._model.device)
-        logits = self._stream.prefill(given, chunk_size=len(tokens))
+        with self._threads.computing(len(tokens)):
+            logits = self._stream.prefill(given, chunk_size=len(tokens))
         self._seen.extend(tokens)
         if len(tokens) == self._states.block and len(self._seen) <= self._prompt:
             self._states.keep(self._seen, self._stream)
@@ -88,10 +92,16 @@ class RecurrentContext:
 
 
 class WholeContext:
-    """A text of a model without a state, which computes all of it for every token."""
+    """A text of a model without a state, which computes all of it for every token.
 
-    def __init__(self, model: ResNetBKForCausalLM) -> None:
+    Args:
+        model: The model.
+        threads: What it computes with.
+    """
+
+    def __init__(self, model: ResNetBKForCausalLM, threads: Threads) -> None:
         self._model = model
+        self._threads = threads
         self._seen: list[int] = []
 
     def begin(self, tokens: Sequence[int]) -> int:  # noqa: ARG002  nothing is known before
@@ -105,7 +115,7 @@ class WholeContext:
     def evaluate(self, tokens: Sequence[int]) -> torch.Tensor:
         """Append tokens, and give the logits of the one to follow: 32 bits, on the CPU."""
         self._seen.extend(tokens)
-        with torch.inference_mode():
+        with torch.inference_mode(), self._threads.computing(len(self._seen)):
             given = torch.tensor([self._seen], device=self._model.device)
             logits = self._model(given, logits_to_keep=1).logits[0, -1]
         return logits.to(device="cpu", dtype=torch.float32, copy=True)

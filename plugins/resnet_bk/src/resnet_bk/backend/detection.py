@@ -49,6 +49,7 @@ def report(system: SystemInfo) -> BackendReport:
         install=f"{sys.executable} -m pip install {' '.join(missing or _NEEDED)}",
         formats=("huggingface",),
         architectures=frozenset({"resnet_bk"}),
+        rejects=(("architecture", "None", "its config.json does not say what kind of model it is"),),
         devices=devices,
         gpu_offload="whole" if devices else "none",
         dequantises=None if devices else 4.0,
@@ -57,7 +58,8 @@ def report(system: SystemInfo) -> BackendReport:
             sorted(field.name for field in attrs.fields(ResNetBKSettings) if field.name not in _IGNORED)
         ),
         ignored_settings=dict(_IGNORED),
-        capabilities=frozenset({"embeddings", "logprobs"}),
+        capabilities=frozenset({"chat", "embeddings", "logprobs"}),
+        deep_probe="" if missing else "resnet_bk.backend.probe:probe",
         priority=40,
     )
 

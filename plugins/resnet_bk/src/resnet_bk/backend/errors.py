@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -60,6 +61,15 @@ def translated(phase: str, what: str) -> Iterator[None]:
         # One of ours, with a reason and advice of its own.
         raise BackendError(
             what, backend=NAME, phase=phase, cause="unsupported", why=str(error), advice=error.advice
+        ) from error
+    except pickle.UnpicklingError as error:
+        raise BackendError(
+            what,
+            backend=NAME,
+            phase=phase,
+            cause="unsupported",
+            why="its weights are in a pickle that holds more than tensors, which loading would run",
+            advice="Get the weights as model.safetensors from whoever made them.",
         ) from error
     except Exception as error:
         text = str(error).strip() or type(error).__name__

@@ -11,8 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from modelplug.errors import BackendError
 from resnet_bk.backend import NAME
+from resnet_bk.backend.conversation import ChatTemplate, read_chat_template
 from resnet_bk.backend.errors import refuse, translated
 from resnet_bk.backend.settings import ResNetBKSettings
 
@@ -23,13 +26,26 @@ if TYPE_CHECKING:
     from modelplug.formats.model_info import ModelInfo
     from resnet_bk.modeling import ResNetBKForCausalLM
 
-__all__ = ["load", "read_tokenizer"]
+__all__ = ["Loaded", "load", "read_tokenizer"]
 
 
-def load(
-    request: LoadRequest, settings: ResNetBKSettings
-) -> tuple[ResNetBKForCausalLM, tokenizers.Tokenizer]:
-    """Load model and tokenizer.
+@attrs.frozen
+class Loaded:
+    """What a model's directory holds, read.
+
+    Attributes:
+        model: The model, on its device.
+        tokenizer: Its tokenizer.
+        template: Its chat template; None if it has none.
+    """
+
+    model: ResNetBKForCausalLM
+    tokenizer: tokenizers.Tokenizer
+    template: ChatTemplate | None
+
+
+def load(request: LoadRequest, settings: ResNetBKSettings) -> Loaded:
+    """Load model, tokenizer and chat template.
 
     Args:
         request: What to load and where.
@@ -45,8 +61,7 @@ def load(
         )
     tokenizer = read_tokenizer(info)
     with _traces_in(request.scratch), translated("load", f"could not load {info.path.name}"):
-        model = _read_model(info, request.device, settings)
-    return model, tokenizer
+        return Loaded(_read_model(info, request.device, settings), tokenizer, read_chat_template(info))
 
 
 def read_tokenizer(info: ModelInfo) -> tokenizers.Tokenizer:
@@ -64,8 +79,15 @@ def read_tokenizer(info: ModelInfo) -> tokenizers.Tokenizer:
             cause="no-tokenizer",
         )
     engine = _imported("tokenizers")
-    with translated("load", f"could not read {path.name}"):
+    try:
         found: tokenizers.Tokenizer = engine.Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing more special
+        raise refuse(
+            info,
+            f"its tokenizer.json can't be read: {error}",
+            "Copy the tokenizer.json that the model was trained with into the directory.",
+            cause="no-tokenizer",
+        ) from error
     found.no_padding()
     found.no_truncation()
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -25,12 +25,10 @@ from modelplug.errors import CapabilityError
 from resnet_bk._version import __version__
 from resnet_bk.backend import NAME
 from resnet_bk.backend.errors import closed, translated
-from resnet_bk.backend.loading import load
+from resnet_bk.backend.loading import Loaded, load
 from resnet_bk.backend.settings import DEFAULT_BATCH, ResNetBKSettings
 
 if TYPE_CHECKING:
-    import tokenizers
-
     from modelplug.backends.types import LoadRequest
     from resnet_bk.modeling import ResNetBKForCausalLM
 
@@ -54,28 +52,34 @@ class ResNetBKEngineModel(Model):
     def __init__(self, request: LoadRequest) -> None:
         settings = request.settings_as(ResNetBKSettings)
         self.info = request.info
-        model, tokenizer = load(request, settings)
+        loaded = load(request, settings)
         import torch
 
         from resnet_bk.backend.context import PrefixStates
+        from resnet_bk.backend.threads import Threads
 
         # One number for the whole process, as torch has it; a worker has one model.
         torch.set_num_threads(max(1, request.threads))
-        self._loaded: tuple[ResNetBKForCausalLM, tokenizers.Tokenizer] | None = (model, tokenizer)
+        self._threads = Threads(request.threads, loaded.model.parameter_count())
+        self._loaded: Loaded | None = loaded
         self._states = PrefixStates(settings.batch_size or DEFAULT_BATCH)
-        self._start = tokenizer.encode("", add_special_tokens=True).ids
-        self._ends = _end_tokens(model)
+        self._start = loaded.tokenizer.encode("", add_special_tokens=True).ids
+        self._ends = _end_tokens(loaded.model)
         self._step_lock = threading.Lock()
         self._tally_lock = threading.Lock()
         self._stats = ModelStats()
         self.capabilities = Capabilities(
-            chat=False, embeddings=True, logprobs=True, token_ids=True, parameters=_PARAMETERS
+            chat=loaded.template is not None,
+            embeddings=True,
+            logprobs=True,
+            token_ids=True,
+            parameters=_PARAMETERS,
         )
-        self.effective = _effective(request, model, self._states.block)
+        self.effective = _effective(request, loaded.model, self._states.block)
 
     def tokenize(self, text: str, *, add_special: bool = True) -> list[int]:
         """The tokens of `text`, with the start token the model wants if `add_special`."""
-        _, tokenizer = self._open("tokenize")
+        tokenizer = self._open("tokenize").tokenizer
         with translated("tokenize", "the text could not be tokenized"):
             return list(tokenizer.encode(text, add_special_tokens=add_special).ids)
 
@@ -83,7 +87,7 @@ class ResNetBKEngineModel(Model):
         """The text of tokens; special tokens are left out."""
         from resnet_bk.backend.text import decode
 
-        _, tokenizer = self._open("tokenize")
+        tokenizer = self._open("tokenize").tokenizer
         self._check(tokens, "tokenize")
         return decode(tokenizer, tokens)
 
@@ -96,30 +100,40 @@ class ResNetBKEngineModel(Model):
     ) -> Iterator[Chunk]:
         """Stream a continuation of `prompt`."""
         self._open("generate")
-        params = params or GenerateParams()
         tokens = self.tokenize(prompt) if isinstance(prompt, str) else list(prompt)
-        refused = check_demands(params, self.capabilities, NAME)
-        self._check(tokens, "generate")
         start = len(self._start) if isinstance(prompt, str) else 0
-        fitted, cut = fit_prompt(tokens, self.effective.context_size, params, NAME, start_tokens=start)
-        return self._run(fitted, params, cancel or CancelToken(), (*refused, *cut))
+        return self._generate(tokens, start, params or GenerateParams(), cancel)
 
     def chat(
         self,
-        messages: Sequence[Message],  # noqa: ARG002  refused whatever they say
-        params: GenerateParams | None = None,  # noqa: ARG002
+        messages: Sequence[Message],
+        params: GenerateParams | None = None,
         *,
-        cancel: CancelToken | None = None,  # noqa: ARG002
-    ) -> NoReturn:
-        """Refuse: these models have no chat template."""
-        self._open("generate")
-        raise CapabilityError(
-            f"{self.info.path.name} has no chat template",
-            capability="chat",
-            backend=NAME,
-            why="its files say nothing about how a conversation is written",
-            advice="Use `modelplug run` with a prompt that you format yourself.",
-        )
+        cancel: CancelToken | None = None,
+    ) -> Iterator[Chunk]:
+        """Stream the assistant's next turn, in the form that the model's own chat template gives it."""
+        template = self._open("generate").template
+        if template is None:
+            raise CapabilityError(
+                f"{self.info.path.name} has no chat template",
+                capability="chat",
+                backend=NAME,
+                why="its files say nothing about how a conversation is written",
+                advice="Use `modelplug run` with a prompt that you format yourself.",
+            )
+        tokens = self.tokenize(template.write(messages), add_special=False)
+        # Templates write the start token themselves or leave it to the tokenizer; once is what models know.
+        if self._start and tokens[: len(self._start)] != self._start:
+            tokens = [*self._start, *tokens]
+        return self._generate(tokens, len(self._start), params or GenerateParams(), cancel)
+
+    def _generate(
+        self, tokens: list[int], start: int, params: GenerateParams, cancel: CancelToken | None
+    ) -> Iterator[Chunk]:
+        refused = check_demands(params, self.capabilities, NAME)
+        self._check(tokens, "generate")
+        fitted, cut = fit_prompt(tokens, self.effective.context_size, params, NAME, start_tokens=start)
+        return self._run(fitted, params, cancel or CancelToken(), (*refused, *cut))
 
     def _run(
         self, tokens: list[int], params: GenerateParams, cancel: CancelToken, warnings: tuple[str, ...]
@@ -127,10 +141,14 @@ class ResNetBKEngineModel(Model):
         from resnet_bk.backend.context import RecurrentContext, WholeContext
         from resnet_bk.backend.stream import Stream
 
-        model, tokenizer = self._open("generate")
-        context = RecurrentContext(model, self._states) if model.config.is_causal else WholeContext(model)
+        loaded = self._open("generate")
+        model = loaded.model
+        if model.config.is_causal:
+            context: Any = RecurrentContext(model, self._states, self._threads)
+        else:
+            context = WholeContext(model, self._threads)
         stream = Stream(
-            tokenizer=tokenizer,
+            tokenizer=loaded.tokenizer,
             context=context,
             step_lock=self._step_lock,
             context_size=self.effective.context_size,
@@ -159,7 +177,7 @@ class ResNetBKEngineModel(Model):
     def _embed_one(self, text: str) -> list[float]:
         import torch
 
-        model, _ = self._open("embed")
+        model = self._open("embed").model
         tokens, _ = fit_prompt(
             self.tokenize(text), self.effective.context_size, GenerateParams(max_tokens=1), NAME
         )
@@ -174,10 +192,10 @@ class ResNetBKEngineModel(Model):
         """What it has used and done so far."""
         with self._tally_lock:
             stats, loaded = self._stats, self._loaded
-        if loaded is not None and loaded[0].device.type == "cuda":
+        if loaded is not None and loaded.model.device.type == "cuda":
             import torch
 
-            return attrs.evolve(stats, device_bytes=int(torch.cuda.memory_reserved(loaded[0].device)))
+            return attrs.evolve(stats, device_bytes=int(torch.cuda.memory_reserved(loaded.model.device)))
         return stats
 
     def close(self) -> None:
@@ -186,7 +204,7 @@ class ResNetBKEngineModel(Model):
             loaded, self._loaded = self._loaded, None
         if loaded is None:
             return
-        on_gpu = loaded[0].device.type == "cuda"
+        on_gpu = loaded.model.device.type == "cuda"
         del loaded
         gc.collect()
         if on_gpu:
@@ -194,14 +212,14 @@ class ResNetBKEngineModel(Model):
 
             torch.cuda.empty_cache()
 
-    def _open(self, phase: str) -> tuple[Any, Any]:
+    def _open(self, phase: str) -> Loaded:
         loaded = self._loaded
         if loaded is None:
             raise closed(phase)
         return loaded
 
     def _check(self, tokens: Sequence[int], phase: str) -> None:
-        check_tokens(tokens, self._open(phase)[0].config.vocab_size, NAME, phase)
+        check_tokens(tokens, self._open(phase).model.config.vocab_size, NAME, phase)
 
 
 def _end_tokens(model: ResNetBKForCausalLM) -> frozenset[int]:

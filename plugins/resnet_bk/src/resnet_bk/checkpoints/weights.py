@@ -113,6 +113,7 @@ def config_of(model: object) -> dict[str, Any] | None:
         found = dict(config)
     if hasattr(model, "from_pretrained"):  # what transformers writes, and needs to find the class again
         found["architectures"] = [type(model).__name__]
+        found.pop("_name_or_path", None)  # where it was loaded from once is nobody else's business
     return found
 
 

@@ -19,6 +19,7 @@ __all__ = ["main", "program"]
 _HELP_IS_THE_ANSWER: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
 
 VERBS = {
+    "doctor": ("resnet_bk.cli.doctor:command", "Say which kernels compute here, and check them."),
     "train": ("resnet_bk.cli.train:command", "Train a model on text."),
 }
 

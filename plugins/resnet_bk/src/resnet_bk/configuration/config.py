@@ -72,7 +72,8 @@ class MambaKillerConfig(PreTrainedConfig):  # type: ignore[misc]
         use_prime_bump: Whether the bumps at logarithms of primes are added to the potential.
         prime_bump_scale: Their height.
         k_max: Highest power of a prime among them.
-        epsilon: Their width.
+        epsilon: What the widths eta of the causal mixers are multiplied with: above 1 memories are shorter,
+            below 1 the resolvent is sharper. Also the square of the bumps' width.
         initializer_range: Standard deviation of fresh weights.
         use_cache: Whether generation keeps the state, and does not compute the whole text for every token.
         pad_token_id: Token that fills up shorter texts of a batch.
@@ -254,6 +255,10 @@ class MambaKillerConfig(PreTrainedConfig):  # type: ignore[misc]
         """
         check_values(vars(self), CHECKS)
         check_relations(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every setting, and how large the state is that follows from them."""
+        return {**super().to_dict(), _STATE_BYTES: self.state_bytes}
 
     def to_diff_dict(self) -> dict[str, Any]:
         """What is written to `config.json`: every setting of ours, whether or not it has its usual value.

@@ -29,6 +29,10 @@ class DiagonalMixer(nn.Module):  # type: ignore[misc]
 
     Args:
         config: The model's configuration.
+
+    Attributes:
+        epsilon: What the widths are multiplied with, as `set_epsilon` of a model sets it; always 1 with
+            `diagonal-bidirectional`, because before 1.0 it was a matter of the prime bumps alone.
     """
 
     def __init__(self, config: MambaKillerConfig) -> None:
@@ -36,6 +40,7 @@ class DiagonalMixer(nn.Module):  # type: ignore[misc]
         self.causal = config.is_causal
         self.limit = config.potential_limit
         self.grad_blend = config.grad_blend
+        self.epsilon: float = config.epsilon if self.causal else 1.0
         chains = config.diagonal_heads or 1
         self.potential = nn.Linear(config.d_model, chains)
         self.energy = nn.Parameter(torch.empty(chains))
@@ -71,7 +76,7 @@ class DiagonalMixer(nn.Module):  # type: ignore[misc]
             if layout is not None:
                 coupling = coupling.masked_fill(layout.first.unsqueeze(1), 0.0)
             energy = self.energy.to(kind).unsqueeze(-1)
-            eta = functional.softplus(self.rho.to(kind)).unsqueeze(-1) + ETA_FLOOR
+            eta = self.epsilon * functional.softplus(self.rho.to(kind)).unsqueeze(-1) + ETA_FLOOR
             if self.causal:
                 before = None if state is None else state["chain"]
                 diagonal = causal_green_diagonal(potential, coupling, energy, eta, initial=before)

@@ -55,6 +55,9 @@ class GreenGates(nn.Module):  # type: ignore[misc]
 
     Args:
         config: The model's configuration.
+
+    Attributes:
+        epsilon: What the widths are multiplied with, as `set_epsilon` of a model sets it.
     """
 
     def __init__(self, config: MambaKillerConfig) -> None:
@@ -67,6 +70,7 @@ class GreenGates(nn.Module):  # type: ignore[misc]
             heads for heads in (slice(0, plain), slice(plain, self.heads)) if heads.start < heads.stop
         ]
         self.plain_heads = plain
+        self.epsilon: float = config.epsilon
         self.weight = nn.Parameter(torch.empty(self.heads + 2 * self.bound_heads, config.d_model))
         self.potential_bias = nn.Parameter(torch.empty(self.bound_heads))
         self.hopping_bias = nn.Parameter(torch.empty(self.bound_heads))
@@ -122,7 +126,8 @@ class GreenGates(nn.Module):  # type: ignore[misc]
         kind = torch.promote_types(inputs.dtype, torch.float32)
         logits = functional.linear(inputs.to(kind), self.weight.to(kind)).transpose(1, 2)
         widths, potential, hopping = logits.split([self.heads, self.bound_heads, self.bound_heads], 1)
-        eta = functional.softplus(ETA_GAIN * widths + self.rho.to(kind).unsqueeze(-1)) + ETA_FLOOR
+        widths = functional.softplus(ETA_GAIN * widths + self.rho.to(kind).unsqueeze(-1))
+        eta = self.epsilon * widths + ETA_FLOOR
         potential = potential + self.potential_bias.to(kind).unsqueeze(-1)
         if bump is not None:
             potential = potential + bump.to(kind).unsqueeze(1)

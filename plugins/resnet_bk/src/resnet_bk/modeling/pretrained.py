@@ -11,6 +11,8 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 
 from resnet_bk.configuration import ConfigurationError, MambaKillerConfig
+from resnet_bk.configuration.checks import check_values
+from resnet_bk.configuration.rules import CHECKS
 from resnet_bk.modeling.convolution import CausalConvolution
 from resnet_bk.modeling.diagonal_mixer import DiagonalMixer
 from resnet_bk.modeling.green_gates import GreenGates
@@ -125,6 +127,42 @@ class ResNetBKPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
         check_complete(place, {**report, "mismatched_keys": ()} if may_differ else report)
         model._mark_parameters()
         return (model, report) if output_loading_info else model
+
+    @property
+    def epsilon(self) -> float | None:
+        """The epsilon in force; None where nothing that the model computes depends on it."""
+        depends = self.config.is_causal or self.config.use_prime_bump
+        return float(self.config.epsilon) if depends else None
+
+    def set_epsilon(self, value: float) -> None:
+        """Set the epsilon of the family of Hamiltonians, here and in the configuration.
+
+        It is the distance from the spectrum at which the resolvent is taken, z = E + i epsilon eta, in units
+        of the widths that a causal mixer has learned: |G| is at most 1 / (epsilon eta). Above 1 memories are
+        shorter and gradients smaller, below 1 the resolvent is sharper and reaches farther. The prime bumps,
+        if there are any, get its square root as their width.
+
+        Args:
+            value: The new epsilon.
+
+        Raises:
+            ConfigurationError: It is not positive, or nothing that the model computes depends on it.
+        """
+        if self.epsilon is None:
+            raise ConfigurationError(
+                "this model has no epsilon",
+                key="epsilon",
+                value=value,
+                why="with diagonal-bidirectional it is a matter of the prime bumps, and there are none",
+                advice="Build the model with use_prime_bump=True, or leave its epsilon alone.",
+            )
+        check_values({"epsilon": value}, {"epsilon": CHECKS["epsilon"]})
+        self.config.epsilon = value
+        for module in self.modules():
+            if isinstance(module, PrimeBumpPotential):
+                module.set_epsilon(value)
+            elif isinstance(module, GreenGates) or (isinstance(module, DiagonalMixer) and module.causal):
+                module.epsilon = value
 
     def parameter_count(self) -> int:
         """Parameters, those shared between input and output counted once."""

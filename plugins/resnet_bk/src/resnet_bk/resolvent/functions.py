@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +16,28 @@ if TYPE_CHECKING:
 __all__ = ["Causal", "GatedState", "Gates", "GreenDiagonal"]
 
 
-class GreenDiagonal(torch.autograd.Function):  # type: ignore[misc]
+class _NoGraph:
+    """Stands in for a node of the graph where there is none."""
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
+        """Keep nothing."""
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """There are no gradients."""
+
+
+class _Exact(torch.autograd.Function):  # type: ignore[misc]
+    """A function with an exact gradient of its own."""
+
+    @classmethod
+    def compute(cls, *arguments: Any) -> Any:
+        """Apply it; in inference mode without a node of the graph, which takes longer than a token does."""
+        if torch.is_inference_mode_enabled():
+            return cls.forward(_NoGraph(), *arguments)
+        return cls.apply(*arguments)
+
+
+class GreenDiagonal(_Exact):
     """The full diagonal of the resolvent."""
 
     @staticmethod
@@ -34,7 +56,7 @@ class GreenDiagonal(torch.autograd.Function):  # type: ignore[misc]
         return (None, *ctx.kernel.green_diagonal_backward(*ctx.saved_tensors, cotangent))
 
 
-class Causal(torch.autograd.Function):  # type: ignore[misc]
+class Causal(_Exact):
     """The causal diagonal, and with inputs the causal Green operator's values."""
 
     @staticmethod
@@ -76,7 +98,7 @@ class Causal(torch.autograd.Function):  # type: ignore[misc]
         return (None, *gradients)
 
 
-class Gates(torch.autograd.Function):  # type: ignore[misc]
+class Gates(_Exact):
     """The gates of the causal Green operator in normal form."""
 
     @staticmethod
@@ -124,7 +146,7 @@ class Gates(torch.autograd.Function):  # type: ignore[misc]
         return (None, None, *gradients)
 
 
-class GatedState(torch.autograd.Function):  # type: ignore[misc]
+class GatedState(_Exact):
     """The gated matrix state."""
 
     @staticmethod
@@ -140,7 +162,7 @@ class GatedState(torch.autograd.Function):  # type: ignore[misc]
         initial: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Outputs and the last state."""
-        with torch.autocast(queries.device.type, enabled=False):
+        with _without_autocast(queries.device.type):
             outputs, last, kept = kernel.state(queries, keys, values, alpha, beta, initial, keep=keep)
         ctx.kernel = kernel
         ctx.with_initial = initial is not None
@@ -155,8 +177,12 @@ class GatedState(torch.autograd.Function):  # type: ignore[misc]
     ) -> tuple[Tensor | None, ...]:
         """Gradients of every input."""
         saved = ctx.saved_tensors
-        with torch.autocast(saved[0].device.type, enabled=False):
+        with _without_autocast(saved[0].device.type):
             gradients = ctx.kernel.state_backward(
                 *saved, output_cotangent, last_cotangent, with_initial=ctx.with_initial
             )
         return (None, None, *gradients)
+
+
+def _without_autocast(device: str) -> AbstractContextManager[Any]:
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()

@@ -13,32 +13,25 @@ from resnet_bk.errors import InvalidInputError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Sites", "flatten_lead", "prepare_sites", "working_dtype"]
+__all__ = ["Sites", "flatten_lead", "prepare_sites"]
 
 # The kernels number sequences by this many leading dimensions.
 LEADING = 3
 _HALF = (torch.float16, torch.bfloat16)
 
 
-def working_dtype(tensors: Mapping[str, Tensor | float | None]) -> torch.dtype:
-    """float64 if any tensor is, else float32: half precision is never computed with.
-
-    Raises:
-        InvalidInputError: A tensor is neither real floating point nor, where that makes sense, complex.
-    """
-    result = torch.float32
-    for name, tensor in tensors.items():
-        if not isinstance(tensor, Tensor):
-            continue
-        if tensor.dtype in {torch.float64, torch.complex128}:
-            result = torch.float64
-        elif tensor.dtype not in {torch.float32, torch.complex64, *_HALF}:
-            raise InvalidInputError(
-                f"`{name}` is of type {tensor.dtype}",
-                tensor=name,
-                advice="Pass float32 or float64 (half precision is computed in float32).",
-            )
-    return result
+def _working_dtype(name: str, tensor: Tensor, so_far: torch.dtype) -> torch.dtype:
+    """float64 if any tensor is, else float32: half precision is never computed with."""
+    dtype = tensor.dtype
+    if dtype is torch.float64 or dtype is torch.complex128:
+        return torch.float64
+    if dtype is torch.float32 or dtype is torch.complex64 or dtype in _HALF:
+        return so_far
+    raise InvalidInputError(
+        f"`{name}` is of type {dtype}",
+        tensor=name,
+        advice="Pass float32 or float64 (half precision is computed in float32).",
+    )
 
 
 class Sites:
@@ -68,11 +61,14 @@ class Sites:
         Raises:
             InvalidInputError: Its shape does not fit.
         """
-        if isinstance(value, complex) or (isinstance(value, Tensor) and value.is_complex()):
+        if isinstance(value, Tensor) and value.dtype == self.dtype:
+            tensor = value if value.dim() else value.unsqueeze(0)
+        elif isinstance(value, complex) or (isinstance(value, Tensor) and value.is_complex()):
             raise InvalidInputError(f"`{name}` is complex, and must be real", tensor=name)
-        tensor = torch.as_tensor(value, dtype=self.dtype, device=self.device)
-        if not tensor.dim():
-            tensor = tensor.unsqueeze(0)
+        elif isinstance(value, Tensor):
+            return self.real(name, value.to(self.dtype), shared=shared)
+        else:
+            tensor = torch.full((1,), value, dtype=self.dtype, device=self.device)
         length = 1 if shared and tensor.shape[-1] == 1 else self.length
         return self._fit(name, tensor, (length,))
 
@@ -98,19 +94,22 @@ class Sites:
         return self._fit(name, tensor.to(kind), tail)
 
     def _fit(self, name: str, tensor: Tensor, tail: Sequence[int]) -> Tensor:
-        try:
-            wanted = (*self.lead, *tail)
-            expanded = tensor if tensor.shape == wanted else tensor.expand(wanted)
-        except RuntimeError as error:
-            raise InvalidInputError(
-                f"`{name}` has the shape {tuple(tensor.shape)}, which does not fit {(*self.lead, *tail)}",
-                tensor=name,
-                why="leading dimensions broadcast against those of the other arguments",
-            ) from error
-        return flatten_lead(expanded, len(tail))
+        wanted = (*self.lead, *tail)
+        if tensor.shape != wanted:
+            try:
+                tensor = tensor.expand(wanted)
+            except RuntimeError as error:
+                raise InvalidInputError(
+                    f"`{name}` has the shape {tuple(tensor.shape)}, which does not fit {wanted}",
+                    tensor=name,
+                    why="leading dimensions broadcast against those of the other arguments",
+                ) from error
+        return tensor if len(self.lead) <= LEADING else flatten_lead(tensor, len(tail))
 
     def restore(self, tensor: Tensor, tail: int) -> Tensor:
         """A kernel's result with the caller's leading dimensions."""
+        if len(self.lead) <= LEADING:
+            return tensor
         return tensor.reshape(*self.lead, *tensor.shape[tensor.dim() - tail :])
 
 
@@ -142,31 +141,32 @@ def prepare_sites(
         raise InvalidInputError(
             f"`{anchor}` has {main.dim()} dimensions, and needs {tail} at least", tensor=anchor
         )
-    length = main.shape[-tail]
+    length, device = main.shape[-tail], main.device
     if length == 0:
         raise InvalidInputError(f"`{anchor}` has no sites", tensor=anchor, advice="Pass at least one site.")
-    for name, tensor in everything.items():
-        if isinstance(tensor, Tensor) and tensor.device != main.device:
-            raise InvalidInputError(
-                f"`{name}` is on {tensor.device}, and `{anchor}` on {main.device}", tensor=name
-            )
-    leads = [
-        (name, tensor.shape[:-1] if name in tensors else tensor.shape[:-2])
-        for name, tensor in everything.items()
-        if isinstance(tensor, Tensor) and tensor.dim()
-    ]
     lead: Sequence[int] = ()
-    for name, shape in leads:
-        if not lead or shape == lead:
-            lead = shape
+    dtype = torch.float32
+    for name, tensor in everything.items():
+        if not isinstance(tensor, Tensor):
             continue
-        try:  # a few names at most, and the one that does not fit is told
-            lead = torch.broadcast_shapes(lead, shape)
-        except RuntimeError as error:
+        if tensor.device != device:
             raise InvalidInputError(
-                f"the leading dimensions {tuple(shape)} of `{name}` do not broadcast against {tuple(lead)}",
-                tensor=name,
-            ) from error
+                f"`{name}` is on {tensor.device}, and `{anchor}` on {device}", tensor=name
+            )
+        dtype = _working_dtype(name, tensor, dtype)
+        shape = tensor.shape[:-1] if name in tensors else tensor.shape[:-2]
+        if shape and shape != lead:
+            lead = _broadcast(name, shape, lead)
     if math.prod(lead) == 0:
         raise InvalidInputError(f"`{anchor}` holds no sequence", tensor=anchor, advice="Pass at least one.")
-    return Sites(lead, length, working_dtype(everything), main.device)
+    return Sites(lead, length, dtype, device)
+
+
+def _broadcast(name: str, shape: Sequence[int], lead: Sequence[int]) -> Sequence[int]:
+    try:
+        return tuple(torch.broadcast_shapes(lead, shape))
+    except RuntimeError as error:
+        raise InvalidInputError(
+            f"the leading dimensions {tuple(shape)} of `{name}` do not broadcast against {tuple(lead)}",
+            tensor=name,
+        ) from error

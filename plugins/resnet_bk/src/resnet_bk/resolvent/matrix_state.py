@@ -10,7 +10,7 @@ from resnet_bk.errors import InvalidInputError
 from resnet_bk.resolvent import functions
 from resnet_bk.resolvent.inputs import prepare_sites
 from resnet_bk.resolvent.kernels.limits import Requirement, limits_of, verify
-from resnet_bk.resolvent.selection import choose_kernel, kernel_of
+from resnet_bk.resolvent.selection import kernel_name, kernel_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,7 +68,7 @@ def gated_state(
         raise InvalidInputError(
             f"`queries` has {queries.shape[-1]} channels, and `keys` {keys.shape[-1]}", tensor="queries"
         )
-    chosen = choose_kernel(sites.device, kernel).name
+    chosen = kernel_name(sites.device, kernel)
     kind = sites.complex_dtype if alpha.is_complex() else sites.dtype
     q, k, v = (
         sites.channels(name, tensor)
@@ -86,7 +86,7 @@ def gated_state(
     training = torch.is_grad_enabled() and any(
         tensor is not None and tensor.requires_grad for tensor in (q, k, v, gate, share, before)
     )
-    outputs, last = functions.GatedState.apply(kernel_of(chosen), training, q, k, v, gate, share, before)
+    outputs, last = functions.GatedState.compute(kernel_of(chosen), training, q, k, v, gate, share, before)
     return GatedState(sites.restore(outputs, 2).to(values.dtype), sites.restore(last, 2))
 
 

@@ -10,7 +10,7 @@ from resnet_bk.errors import InvalidInputError
 from resnet_bk.resolvent import functions
 from resnet_bk.resolvent.inputs import Sites, prepare_sites
 from resnet_bk.resolvent.kernels.limits import Requirement, limits_of, verify
-from resnet_bk.resolvent.selection import choose_kernel, kernel_of
+from resnet_bk.resolvent.selection import kernel_name, kernel_of
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -87,7 +87,7 @@ def green_diagonal(
     sites = prepare_sites(
         {"potential": potential, "coupling": coupling, "energy": energy, "eta": eta}, {}, "potential"
     )
-    chosen = _kernel(sites, kernel)
+    chosen = kernel_name(sites.device, kernel)
     tensors = (
         sites.real("potential", potential),
         sites.real("coupling", coupling),
@@ -95,7 +95,7 @@ def green_diagonal(
         sites.real("eta", eta, shared=True),
     )
     _verify_sites(sites, chosen, *tensors)
-    result: Tensor = functions.GreenDiagonal.apply(kernel_of(chosen), *tensors)
+    result: Tensor = functions.GreenDiagonal.compute(kernel_of(chosen), *tensors)
     return sites.restore(result, 1)
 
 
@@ -131,7 +131,7 @@ def causal_green_diagonal(
     sites = prepare_sites(
         {"potential": potential, "coupling": coupling, "energy": energy, "eta": eta}, {}, "potential"
     )
-    chosen = _kernel(sites, kernel)
+    chosen = kernel_name(sites.device, kernel)
     tensors = (
         sites.real("potential", potential),
         sites.real("coupling", coupling),
@@ -142,7 +142,7 @@ def causal_green_diagonal(
     _verify_sites(sites, chosen, *tensors)
     verify([(Requirement.finite("initial", limits_of(sites.dtype)), before)])
     potential, coupling, energy, eta = tensors
-    diagonal, _ = functions.Causal.apply(
+    diagonal, _ = functions.Causal.compute(
         kernel_of(chosen), potential, None, coupling, energy, eta, None, before, None
     )
     return sites.restore(diagonal, 1)
@@ -190,7 +190,7 @@ def causal_green_operator(
             tensor="inputs",
             advice="The operator is linear: pass real and imaginary part as two channels.",
         )
-    chosen = _kernel(sites, kernel)
+    chosen = kernel_name(sites.device, kernel)
     a, c = sites.real("potential", potential), sites.real("hopping", hopping)
     s = None if coupling is None else sites.real("coupling", coupling)
     e, h = sites.real("energy", energy, shared=True), sites.real("eta", eta, shared=True)
@@ -204,7 +204,7 @@ def causal_green_operator(
         _verify_sites(sites, chosen, a, s, e, h)
         verify([(Requirement.hopping(limits), c), (Requirement.finite("inputs", limits), u)])
     verify([(Requirement.finite("initial", limits), tensor) for tensor in (y_before, g_before)])
-    diagonal, values = functions.Causal.apply(kernel_of(chosen), a, c, s, e, h, u, g_before, y_before)
+    diagonal, values = functions.Causal.compute(kernel_of(chosen), a, c, s, e, h, u, g_before, y_before)
     return CausalGreen(sites.restore(values, 2), sites.restore(diagonal, 1))
 
 
@@ -306,7 +306,7 @@ def causal_gates(
     sites = prepare_sites(
         {"potential": potential, "hopping": hopping, "energy": energy, "eta": eta}, {}, "potential"
     )
-    chosen = _kernel(sites, kernel)
+    chosen = kernel_name(sites.device, kernel)
     a, c = sites.real("potential", potential), sites.real("hopping", hopping)
     e, h = sites.real("energy", energy, shared=True), sites.real("eta", eta, shared=True)
     before = None if initial is None else sites.state("initial", initial, (2,), sites.dtype)
@@ -315,12 +315,8 @@ def causal_gates(
         _verify_sites(sites, chosen, a, None, e, h)
         verify([(Requirement.hopping(limits), c)])
     verify([(Requirement.finite("initial", limits), before)])
-    alpha, beta, state = functions.Gates.apply(kernel_of(chosen), phase == "complex", a, c, e, h, before)
+    alpha, beta, state = functions.Gates.compute(kernel_of(chosen), phase == "complex", a, c, e, h, before)
     return Gates(sites.restore(alpha, 1), sites.restore(beta, 1), sites.restore(state, 1))
-
-
-def _kernel(sites: Sites, wish: str) -> str:
-    return choose_kernel(sites.device, wish).name
 
 
 def _verify_sites(

@@ -16,11 +16,21 @@ from resnet_bk.errors import InvalidInputError, KernelUnavailableError
 if TYPE_CHECKING:
     from resnet_bk.resolvent.kernels.protocol import Kernel
 
-__all__ = ["KERNELS", "VARIABLE", "KernelChoice", "choose_kernel", "exporting", "kernel_of", "kernel_report"]
+__all__ = [
+    "KERNELS",
+    "VARIABLE",
+    "KernelChoice",
+    "choose_kernel",
+    "exporting",
+    "kernel_name",
+    "kernel_of",
+    "kernel_report",
+]
 
 KERNELS = ("torch", "cpu", "triton")
 VARIABLE = "RESNET_BK_KERNEL"
 
+_FASTEST = {"cpu": "cpu", "cuda": "triton"}
 _MODULES = {
     "torch": "resnet_bk.resolvent.kernels.torch_kernel",
     "cpu": "resnet_bk.resolvent.kernels.cpu_kernel",
@@ -96,13 +106,21 @@ def choose_kernel(device: torch.device | str = "cpu", kernel: str = "auto") -> K
     return KernelChoice(wish, usable=True, reason=source)
 
 
+def kernel_name(device: torch.device, kernel: str) -> str:
+    """The name of what `choose_kernel` chooses, without the words: every operation asks for it."""
+    if kernel == "auto" and VARIABLE not in os.environ and not exporting():
+        fast = _FASTEST.get(device.type)
+        return "torch" if fast is None or _why_not(fast, device) else fast
+    return choose_kernel(device, kernel).name
+
+
 def exporting() -> bool:
     """Whether PyTorch is recording operations instead of computing with values."""
     return bool(torch.compiler.is_exporting() or torch.jit.is_tracing())
 
 
 def _best(device: torch.device) -> KernelChoice:
-    fast = {"cpu": "cpu", "cuda": "triton"}.get(device.type)
+    fast = _FASTEST.get(device.type)
     if fast is None:
         reason = f"PyTorch operations: no kernel is written for {device.type}"
         return KernelChoice("torch", usable=True, reason=reason)
@@ -133,13 +151,18 @@ def _why_not(name: str, device: torch.device) -> str:
 
 
 def _why_not_triton(device_type: str) -> str:
-    if importlib.util.find_spec("triton") is None:
+    if not _has_triton():
         return "Triton is not installed"
     import triton
 
     if triton.knobs.runtime.interpret or device_type == "cuda":
         return ""
     return f"Triton computes on GPUs, and the tensors are on {device_type} (TRITON_INTERPRET=1 emulates one)"
+
+
+@functools.cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
 
 
 @functools.cache

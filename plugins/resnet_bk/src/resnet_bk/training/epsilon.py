@@ -13,16 +13,15 @@ def epsilon_of(model: torch.nn.Module) -> float | None:
     """The epsilon of a model, or None if it has none that can be set.
 
     A model that has one offers a method `set_epsilon`, and tells the present value by an attribute `epsilon`,
-    its own or its configuration's.
+    its own or, without one, its configuration's.
 
     Args:
         model: The model, not wrapped.
     """
     if not callable(getattr(model, "set_epsilon", None)):
         return None
-    value: Any = getattr(model, "epsilon", None)
-    if value is None:
-        value = getattr(getattr(model, "config", None), "epsilon", None)
+    holder: Any = model if hasattr(model, "epsilon") else getattr(model, "config", None)
+    value = getattr(holder, "epsilon", None)
     return None if value is None else float(value)
 
 

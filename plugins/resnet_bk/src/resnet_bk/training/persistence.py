@@ -11,7 +11,7 @@ import torch
 from resnet_bk.checkpoints import Checkpoint, CheckpointManager, TrainingState, capture_rng, restore_rng
 from resnet_bk.checkpoints.errors import CheckpointError, CheckpointNotFoundError
 from resnet_bk.checkpoints.loading import check_optimizer
-from resnet_bk.checkpoints.weights import Skeleton, fit, unwrap
+from resnet_bk.checkpoints.weights import Skeleton, config_of, fit, unwrap
 from resnet_bk.training.errors import RunMismatchError, TrainingError
 from resnet_bk.training.evaluation import EarlyStopping
 from resnet_bk.training.processes import Processes
@@ -53,7 +53,7 @@ class Keeper:
         stopping: What has been seen of evaluations.
         reporter: What has been collected for the next report.
         identity: What the run is.
-        config: The configuration of the model.
+        config: The configuration of the model, before its parameters were distributed.
         skeleton: What its state dict looks like.
         extra_files: Further files for every checkpoint, such as the tokenizer.
         metadata: Further data for every checkpoint.
@@ -126,7 +126,7 @@ class Keeper:
                     oom_count=recovery.oom_count,
                 ),
                 metric=metric,
-                config=self.config,
+                config=self._config_now(),
                 states={_TRAINER: self._trainer_state(recovery)},
                 extra_files=self.extra_files,
                 metadata=self.metadata,
@@ -134,6 +134,14 @@ class Keeper:
 
         path: Path = self._by_main(write)
         return path
+
+    def _config_now(self) -> dict[str, Any] | None:
+        """The configuration with what recovery has changed, the epsilon."""
+        now = config_of(self.model)
+        if now is None or self.config is None:
+            return self.config
+        # Distributing parameters gives a model a class of another name.
+        return {**now, **{name: self.config[name] for name in ("architectures",) if name in self.config}}
 
     def _trainer_state(self, recovery: RecoveryState) -> dict[str, Any]:
         return {

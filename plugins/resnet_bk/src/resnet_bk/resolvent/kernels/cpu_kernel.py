@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from resnet_bk.resolvent.kernels.cpu_library import Library, Operand, Problem, load, operand
+from resnet_bk.resolvent.kernels.cpu_library import Library, Operand, Problem, block, load, operand, pairs
 from resnet_bk.resolvent.kernels.limits import Requirement, limits_of, refusal
 from resnet_bk.resolvent.kernels.protocol import CausalGradients, GateGradients, SiteGradients, StateGradients
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
@@ -35,10 +35,6 @@ def _per_site(tensor: Tensor | None, length: int) -> Operand:
     return operand(tensor, "t", shared=tensor is not None and tensor.shape[-1] == 1 and length > 1)
 
 
-def _resolved(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.resolve_conj().resolve_neg()
-
-
 def _complex_like(tensor: Tensor) -> Tensor:
     return torch.empty_like(tensor, dtype=_COMPLEX[tensor.dtype])
 
@@ -53,11 +49,13 @@ def _run(
     dtype: torch.dtype,
     problem: Problem,
     operands: Sequence[Operand],
-    checks: Sequence[tuple[Requirement, Tensor | None]] = (),
+    checks: Callable[[], Sequence[tuple[Requirement, Tensor | None]]] = tuple,
 ) -> None:
-    """Call a kernel; `checks` stand in the order of the bits that it sets."""
+    """Call a kernel; `checks` gives what it checks, in the order of the bits that it sets."""
     bits = library.call(name, dtype, problem, operands)
-    for number, (requirement, tensor) in enumerate(checks):
+    if not bits:
+        return
+    for number, (requirement, tensor) in enumerate(checks()):
         if bits >> number & 1 and tensor is not None:
             raise refusal(requirement, tensor)
 
@@ -74,7 +72,7 @@ def green_diagonal(potential: Tensor, coupling: Tensor, energy: Tensor, eta: Ten
         potential.dtype,
         library.problem(lead, length, potential.dtype),
         [*sites, operand(result, "t")],
-        [
+        lambda: [
             (Requirement.potential(limits), potential),
             (Requirement.coupling(limits), coupling),
             (Requirement.energy(limits), energy),
@@ -90,7 +88,6 @@ def green_diagonal_backward(
     """See `Kernel.green_diagonal_backward`."""
     library = load()
     *lead, length = potential.shape
-    cotangent = cotangent.resolve_conj().resolve_neg()
     results = SiteGradients(
         torch.empty_like(potential),
         torch.empty_like(potential),
@@ -121,7 +118,6 @@ def causal(
     """See `Kernel.causal`."""
     library, limits = load(), limits_of(potential.dtype)
     *lead, length = potential.shape
-    initial_diagonal, initial_values = _resolved(initial_diagonal), _resolved(initial_values)
     diagonal = _complex_like(potential)
     values = None if inputs is None else _complex_like(inputs)
     problem = library.problem(lead, length, potential.dtype)
@@ -139,7 +135,7 @@ def causal(
             operand(diagonal, "t"),
             operand(values, "tc"),
         ],
-        [
+        lambda: [
             (Requirement.potential(limits), potential),
             (Requirement.coupling(limits), coupling),
             (Requirement.energy(limits), energy),
@@ -172,8 +168,6 @@ def causal_backward(
     assert like_site is not None
     if values is not None and values_cotangent is None:
         values_cotangent = torch.zeros_like(values)
-    initial_diagonal, initial_values = _resolved(initial_diagonal), _resolved(initial_values)
-    diagonal_cotangent, values_cotangent = _resolved(diagonal_cotangent), _resolved(values_cotangent)
     site = torch.empty_like(diagonal, dtype=real)
     gradients = CausalGradients(
         torch.empty_like(site),
@@ -226,8 +220,6 @@ def gates(
     beta, x, q = (torch.empty_like(potential) for _ in range(3))
     problem = library.problem(lead, length, potential.dtype)
     problem.complex_phase = int(complex_phase)
-    # Held until the call is over: an operand is an address.
-    pairs = _pairs(initial)
     _run(
         library,
         "gates",
@@ -235,10 +227,10 @@ def gates(
         problem,
         [
             *(_per_site(tensor, length) for tensor in (potential, hopping, energy, eta)),
-            operand(pairs, ""),
+            pairs(initial),
             *(operand(tensor, "t") for tensor in (alpha, beta, x, q)),
         ],
-        [
+        lambda: [
             (Requirement.potential(limits), potential),
             (Requirement.hopping(limits), hopping),
             (Requirement.energy(limits), energy),
@@ -246,11 +238,6 @@ def gates(
         ],
     )
     return alpha, beta, x, q
-
-
-def _pairs(tensor: Tensor | None) -> Tensor | None:
-    """(..., 2) real as complex numbers: pairs side by side, as the library reads them."""
-    return None if tensor is None else torch.view_as_complex(tensor.contiguous())
 
 
 def gates_backward(
@@ -268,7 +255,6 @@ def gates_backward(
     """See `Kernel.gates_backward`."""
     library = load()
     *lead, length = x.shape
-    alpha_cotangent = alpha_cotangent.resolve_conj().resolve_neg()
     gradients = GateGradients(
         torch.empty_like(x),
         torch.empty_like(x),
@@ -278,7 +264,6 @@ def gates_backward(
     )
     problem = library.problem(lead, length, x.dtype)
     problem.complex_phase = int(alpha_cotangent.is_complex())
-    pairs = _pairs(initial), _pairs(last_cotangent)
     _run(
         library,
         "gates_backward",
@@ -287,11 +272,11 @@ def gates_backward(
         [
             *(_per_site(tensor, length) for tensor in (hopping, eta)),
             *(operand(tensor, "t") for tensor in (x, q)),
-            operand(pairs[0], ""),
+            pairs(initial),
             *(_per_site(tensor, length) for tensor in (alpha_cotangent, beta_cotangent)),
-            operand(pairs[1], ""),
+            pairs(last_cotangent),
             *(_per_site(tensor, length) for tensor in gradients[:4]),
-            operand(_pairs(gradients.initial), ""),
+            pairs(gradients.initial),
         ],
     )
     return gradients
@@ -310,7 +295,6 @@ def state(
     """See `Kernel.state`. Kept are the states before each chunk, in the library's own order."""
     library, limits = load(), limits_of(queries.dtype)
     *lead, length = alpha.shape
-    alpha, initial = alpha.resolve_conj().resolve_neg(), _resolved(initial)
     problem = _state_problem(library, queries, values, alpha)
     outputs = torch.empty_like(values)
     size = (keys.shape[-1], values.shape[-1])
@@ -330,9 +314,9 @@ def state(
             operand(initial, "rc"),
             operand(outputs, "tc"),
             operand(last, "rc"),
-            Operand(None if kept is None else kept.data_ptr()),
+            block(kept),
         ],
-        [
+        lambda: [
             (Requirement.finite("queries", limits), queries),
             (Requirement.finite("keys", limits), keys),
             (Requirement.finite("values", limits), values),
@@ -365,7 +349,6 @@ def state_backward(
 ) -> StateGradients:
     """See `Kernel.state_backward`."""
     library = load()
-    alpha, last_cotangent = alpha.resolve_conj().resolve_neg(), _resolved(last_cotangent)
     if output_cotangent is None:
         output_cotangent = torch.zeros_like(values)
     problem = _state_problem(library, queries, values, alpha)
@@ -385,7 +368,7 @@ def state_backward(
         [
             *(operand(tensor, "tc") for tensor in (queries, keys, values)),
             *(operand(tensor, "t") for tensor in (alpha, beta)),
-            Operand(kept.data_ptr()),
+            block(kept),
             operand(output_cotangent, "tc"),
             operand(last_cotangent, "rc"),
             *(operand(tensor, "tc") for tensor in gradients[:3]),

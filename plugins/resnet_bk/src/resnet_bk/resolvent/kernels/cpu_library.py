@@ -1,6 +1,7 @@
 """Loads the compiled CPU kernels and calls them; tensors go in as addresses and strides.
 
-The structures here mirror `native/problem.h`.
+The structures here mirror `native/problem.h`. A call takes microseconds, so what surrounds it has to: arrays
+are described by plain integers in one buffer.
 """
 
 from __future__ import annotations
@@ -8,20 +9,19 @@ from __future__ import annotations
 import ctypes
 import functools
 import sys
+from array import array
+from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import attrs
 import torch
+from torch import Tensor
 
 from resnet_bk.resolvent.kernels.limits import limits_of
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch import Tensor
-
-__all__ = ["Library", "Operand", "Problem", "load", "why_not"]
+__all__ = ["Library", "Operand", "Problem", "block", "load", "operand", "pairs", "why_not"]
 
 LEADING = 3
 LEVELS = ("_baseline", "_avx2", "_avx512")
@@ -47,16 +47,16 @@ class Problem(ctypes.Structure):
     )
 
 
-class Operand(ctypes.Structure):
-    """`array_t`: one array."""
+class Operand(NamedTuple):
+    """`array_t`: one array.
 
-    _fields_ = (
-        ("data", ctypes.c_void_p),
-        ("lane", ctypes.c_int64 * LEADING),
-        ("time", ctypes.c_int64),
-        ("row", ctypes.c_int64),
-        ("column", ctypes.c_int64),
-    )
+    Attributes:
+        tensor: What the address belongs to: memory stays valid as long as the operand is there.
+        words: Address, strides of the leading dimensions, of sites, of rows, and of columns or channels.
+    """
+
+    tensor: Tensor | None
+    words: tuple[int, ...]
 
 
 @attrs.frozen
@@ -72,6 +72,9 @@ class Library:
     handle: ctypes.CDLL
     variant: str
     threaded: bool
+    _functions: dict[tuple[str, torch.dtype], Callable[..., int]] = attrs.field(
+        factory=dict, init=False, repr=False, eq=False
+    )
 
     def call(self, name: str, dtype: torch.dtype, problem: Problem, operands: Sequence[Operand]) -> int:
         """Run a kernel; gives a bit for each operand with values it can't compute with.
@@ -79,14 +82,23 @@ class Library:
         Raises:
             MemoryError: There was no memory for the kernel's own use.
         """
-        kind = "f32" if dtype == torch.float32 else "f64"
-        function = getattr(self.handle, f"resolvent_{name}_{kind}{self.variant}")
-        function.restype = ctypes.c_int64
-        result: int = function(ctypes.byref(problem), (Operand * len(operands))(*operands))
+        function = self._function(name, dtype)
+        arrays = array("q", chain.from_iterable(operand.words for operand in operands))
+        result: int = function(ctypes.byref(problem), arrays.buffer_info()[0])
         if result == OUT_OF_MEMORY:
             msg = f"no memory for the kernel {name}"
             raise MemoryError(msg)
         return result
+
+    def _function(self, name: str, dtype: torch.dtype) -> Callable[..., int]:
+        key = (name, dtype)
+        if key not in self._functions:
+            kind = "f32" if dtype == torch.float32 else "f64"
+            function = getattr(self.handle, f"resolvent_{name}_{kind}{self.variant}")
+            function.restype = ctypes.c_int64
+            function.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
+            self._functions[key] = function
+        return self._functions[key]
 
     def problem(self, lead: Sequence[int], length: int, dtype: torch.dtype) -> Problem:
         """The sizes of a problem, with the limits of its type and PyTorch's number of threads."""
@@ -134,28 +146,41 @@ def load() -> Library:
     return library
 
 
-ABSENT = Operand()
+ABSENT = Operand(None, (0,) * (LEADING + 4))
+_NO_LEAD = tuple((0,) * (LEADING - present) for present in range(LEADING + 1))
+# Where sites, rows and columns are among the last dimensions; -1 for none.
+_PLACES = {"": (-1, -1, -1), "t": (0, -1, -1), "c": (-1, -1, 0), "tc": (0, -1, 1), "rc": (-1, 0, 1)}
 
 
 def operand(tensor: Tensor | None, tail: str, *, shared: bool = False) -> Operand:
     """A tensor as the library sees it.
 
     Args:
-        tensor: The tensor; None for an absent one. Its conjugation must be resolved.
+        tensor: The tensor, in any layout; None for an absent one.
         tail: What its last dimensions are after the leading ones: `t` sites, `r` rows, `c` columns or
             channels.
         shared: Whether one value stands for all sites.
     """
     if tensor is None:
         return ABSENT
-    unit = 2 if tensor.is_complex() else 1
-    strides = [unit * stride for stride in tensor.stride()]
-    lead = strides[: len(strides) - len(tail)]
-    by_kind = dict(zip(tail, strides[len(lead) :], strict=True))
-    return Operand(
-        tensor.data_ptr(),
-        (ctypes.c_int64 * LEADING)(*([0] * (LEADING - len(lead))), *lead),
-        0 if shared else by_kind.get("t", 0),
-        by_kind.get("r", 0),
-        by_kind.get("c", 0),
-    )
+    if tensor.is_complex():
+        tensor = tensor.resolve_conj()
+        strides = tuple(2 * stride for stride in tensor.stride())
+    else:
+        tensor = tensor.resolve_neg()
+        strides = tensor.stride()
+    count = len(strides) - len(tail)
+    own = (*strides[count:], 0)
+    time, row, column = _PLACES[tail]
+    lead = _NO_LEAD[count] + strides[:count]
+    return Operand(tensor, (tensor.data_ptr(), *lead, 0 if shared else own[time], own[row], own[column]))
+
+
+def pairs(tensor: Tensor | None) -> Operand:
+    """Numbers (..., 2) as complex ones without sites: the library reads them side by side."""
+    return operand(None if tensor is None else torch.view_as_complex(tensor.contiguous()), "")
+
+
+def block(tensor: Tensor | None) -> Operand:
+    """A contiguous tensor in an order of the library's own."""
+    return ABSENT if tensor is None else Operand(tensor, (tensor.data_ptr(), *ABSENT.words[1:]))

@@ -42,8 +42,8 @@ class Limits:
 
 
 _LIMITS = {
-    torch.float32: Limits(2.0**40, 2.0**20, 2.0**40, 2.0**-30, torch.finfo(torch.float32).max),
-    torch.float64: Limits(2.0**400, 2.0**200, 2.0**400, 2.0**-200, torch.finfo(torch.float64).max),
+    torch.float32: Limits(2.0**40, 2.0**16, 2.0**32, 2.0**-30, torch.finfo(torch.float32).max),
+    torch.float64: Limits(2.0**400, 2.0**150, 2.0**300, 2.0**-200, torch.finfo(torch.float64).max),
 }
 
 

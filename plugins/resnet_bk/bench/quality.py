@@ -1,0 +1,250 @@
+"""Compares ResNet-BK with Llama and Mamba as language models, at equal size, tokens and optimiser.
+
+    python plugins/resnet_bk/bench/quality.py --text tiny-shakespeare.txt
+    python plugins/resnet_bk/bench/quality.py --text tiny-shakespeare.txt --timing
+
+The first command tunes learning rate and dropout of each model and trains it with each seed; every
+finished run is saved, and one that was saved is not run again. The second measures all models in turn, step
+by step.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+import torch
+from comparison.ablation import has_memory, memory_off
+from comparison.mamba import check_scan
+from comparison.models import Builder, add_dropout, llama, mamba, resnet_bk
+from comparison.optimisation import Trainer, logits_of
+from comparison.results import FOLDER, Results
+from torch import Tensor, nn
+from torch.nn import functional
+
+from resnet_bk.data import train_tokenizer
+
+VOCABULARY = 1024
+HELD_OUT = 0.05
+RATES = (1e-3, 2e-3, 4e-3, 8e-3, 1.2e-2)
+FIRST_RATES = (4e-3, 8e-3)
+DROPOUTS = (0.0, 0.2, 0.3)
+FIRST_DROPOUTS = (0.0, 0.2)
+MODELS: dict[str, Builder] = {
+    "resnet-bk": functools.partial(resnet_bk, VOCABULARY, 6),
+    "llama": functools.partial(llama, VOCABULARY, 4, 400),
+    "mamba": functools.partial(mamba, VOCABULARY, 7),
+}
+VARIANTS: dict[str, Builder] = {
+    "resnet-bk-free-0": functools.partial(resnet_bk, VOCABULARY, 6, free_heads=0),
+    "resnet-bk-free-all": functools.partial(resnet_bk, VOCABULARY, 6, free_heads=8),
+}
+
+
+@attrs.frozen
+class Corpus:
+    """Tokens to train on, and tokens held out, (N,); and how many texts of what length make a batch."""
+
+    training: Tensor
+    held_out: Tensor
+    rows: int
+    length: int
+
+    @classmethod
+    def read(cls, path: Path, rows: int, length: int) -> Corpus:
+        """Cut a text in two, and train a byte-level BPE on the first part."""
+        text = path.read_text(encoding="utf-8")
+        cut = int(len(text) * (1 - HELD_OUT))
+        tokenizer = train_tokenizer([text[:cut]], VOCABULARY)
+        training, held_out = tokenizer.encode([text[:cut], text[cut:]])
+        return cls(torch.tensor(training), torch.tensor(held_out), rows, length)
+
+    def batches(self, steps: int, seed: int) -> list[Tensor]:
+        """Texts from random places, `steps` times (rows, length + 1)."""
+        generator = torch.Generator().manual_seed(seed)
+        starts = torch.randint(0, len(self.training) - self.length, (steps, self.rows), generator=generator)
+        texts = self.training.unfold(0, self.length + 1, 1)
+        return [texts[places] for places in starts]
+
+
+@torch.no_grad()  # type: ignore[untyped-decorator]
+def held_out_loss(model: nn.Module, corpus: Corpus) -> float:
+    """Nats per token of what was held out, in texts of the same length one after the other."""
+    model.eval()
+    texts = corpus.held_out.unfold(0, corpus.length + 1, corpus.length)
+    total = 0.0
+    for part in texts.split(corpus.rows):
+        logits = logits_of(model, part[:, :-1])
+        total += float(functional.cross_entropy(logits.flatten(0, 1), part[:, 1:].flatten(), reduction="sum"))
+    model.train()
+    return float(total / texts[:, 1:].numel())
+
+
+def train(
+    build: Builder, corpus: Corpus, *, rate: float, steps: int, seed: int, dropout: float = 0.0
+) -> dict[str, Any]:
+    """Train one model, and measure it half-way and at the end, and without its memory."""
+    torch.manual_seed(seed)
+    model = build()
+    if dropout:
+        add_dropout(model, dropout)
+    trainer = Trainer(model, rate, steps)
+    losses, middle = [], float("nan")
+    started = time.monotonic()
+    for number, texts in enumerate(corpus.batches(steps, seed), 1):
+        losses.append(trainer.step(texts[:, :-1], texts[:, 1:])[0])
+        if number == max(steps // 2, 1):
+            middle = held_out_loss(model, corpus)
+    figures = {
+        "rate": rate,
+        "dropout": dropout,
+        "steps": steps,
+        "seed": seed,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "training_loss": statistics.fmean(losses[-20:]),
+        "loss_half_way": middle,
+        "loss": held_out_loss(model, corpus),
+        "seconds": time.monotonic() - started,
+    }
+    if has_memory(model):
+        with memory_off(model):
+            figures["loss_without_memory"] = held_out_loss(model, corpus)
+    return figures
+
+
+def search(grid: Sequence[float], first: Sequence[float], loss_of: Callable[[float], float]) -> float:
+    """The value with the least loss, looked for further while the best is the last on its side."""
+    tried: dict[float, float] = {}
+    pending = list(first)
+    while pending:
+        value = pending.pop(0)
+        tried[value] = loss_of(value)
+        if not pending:
+            best = grid.index(min(tried, key=lambda value: tried[value]))
+            beside = [grid[place] for place in (best - 1, best + 1) if 0 <= place < len(grid)]
+            pending = [value for value in beside if value not in tried]
+    return min(tried, key=lambda value: tried[value])
+
+
+def tune_rate(name: str, corpus: Corpus, results: Results, steps: int) -> float:
+    """The best learning rate for few steps, without dropout and with seed 0."""
+
+    def loss_of(rate: float) -> float:
+        run = functools.partial(train, MODELS[name], corpus, rate=rate, steps=steps, seed=0)
+        return float(results.once(f"tuning/{name}/{rate:g}", run)["loss"])
+
+    return search(RATES, FIRST_RATES, loss_of)
+
+
+def tune_dropout(name: str, corpus: Corpus, results: Results, steps: int, rate: float) -> float:
+    """The best dropout for all steps, with seed 0: the text is read several times."""
+
+    def loss_of(dropout: float) -> float:
+        run = functools.partial(train, MODELS[name], corpus, rate=rate, steps=steps, seed=0, dropout=dropout)
+        return float(results.once(f"dropout/{name}/{dropout:g}", run)["loss"])
+
+    return search(DROPOUTS, FIRST_DROPOUTS, loss_of)
+
+
+def compare(corpus: Corpus, results: Results, steps: int, tuning_steps: int, seeds: int) -> None:
+    """All runs, the most telling ones first; those of seed 0 are there from tuning."""
+    rates = {name: tune_rate(name, corpus, results, tuning_steps) for name in MODELS}
+    dropouts = {name: tune_dropout(name, corpus, results, steps, rates[name]) for name in MODELS}
+    for seed in range(seeds):
+        for name in MODELS:
+            run = functools.partial(
+                train,
+                MODELS[name],
+                corpus,
+                rate=rates[name],
+                steps=steps,
+                seed=seed,
+                dropout=dropouts[name],
+            )
+            if seed == 0:
+                run = functools.partial(results.runs.__getitem__, f"dropout/{name}/{dropouts[name]:g}")
+            results.once(f"training/{name}/{seed}", run)
+    for seed in range(seeds):
+        for name, build in {**MODELS, **VARIANTS}.items():
+            rate = rates.get(name, rates["resnet-bk"])
+            run = functools.partial(train, build, corpus, rate=rate, steps=tuning_steps, seed=seed)
+            if seed == 0 and name in MODELS:
+                run = functools.partial(results.runs.__getitem__, f"tuning/{name}/{rate:g}")
+            results.once(f"short/{name}/{seed}", run)
+
+
+def measure_times(corpus: Corpus, rounds: int) -> dict[str, Any]:
+    """Milliseconds of a training step of each model, measured in turn so that all see the same machine."""
+    torch.manual_seed(0)
+    trainers = {name: Trainer(build(), 1e-3, rounds + 3) for name, build in MODELS.items()}
+    wall: dict[str, list[float]] = {name: [] for name in MODELS}
+    processor: dict[str, list[float]] = {name: [] for name in MODELS}
+    for number, texts in enumerate(corpus.batches(rounds + 3, 0)):
+        for name, trainer in trainers.items():
+            started, used = time.perf_counter(), time.process_time()
+            trainer.step(texts[:, :-1], texts[:, 1:])
+            if number >= 3:  # the first ones find their memory and their kernels
+                wall[name].append(1e3 * (time.perf_counter() - started))
+                processor[name].append(1e3 * (time.process_time() - used))
+    return {
+        name: {
+            "least": min(wall[name]),
+            "median": statistics.median(wall[name]),
+            "processor_least": min(processor[name]),
+            "processor_median": statistics.median(processor[name]),
+            "rounds": rounds,
+        }
+        for name in MODELS
+    }
+
+
+@click.command(help=(__doc__ or "").partition("\n")[0])
+@click.option("--text", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--out",
+    default=FOLDER / "resnet-bk-quality.json",
+    show_default="docs/results/resnet-bk-quality.json",
+    type=click.Path(dir_okay=False, path_type=Path),
+)
+@click.option("--steps", default=300, show_default=True, type=click.IntRange(min=1))
+@click.option("--tuning-steps", default=150, show_default=True, type=click.IntRange(min=1))
+@click.option("--seeds", default=3, show_default=True, type=click.IntRange(min=1))
+@click.option("--rows", default=16, show_default=True, type=click.IntRange(min=1), help="Texts in a batch.")
+@click.option("--length", default=256, show_default=True, type=click.IntRange(min=2), help="Tokens of each.")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(min=1))
+@click.option("--timing", is_flag=True, help="Measure the time of a step, and nothing else.")
+@click.option("--rounds", default=20, show_default=True, type=click.IntRange(min=1), help="For --timing.")
+def main(text: Path, out: Path, threads: int, rows: int, length: int, timing: bool, **options: int) -> None:
+    """Run what is not in the results yet."""
+    torch.set_num_threads(threads)
+    difference = check_scan()
+    corpus = Corpus.read(text, rows, length)
+    settings = {
+        "text": text.name,
+        "text_sha256": hashlib.sha256(text.read_bytes()).hexdigest(),
+        "training_tokens": len(corpus.training),
+        "held_out_tokens": len(corpus.held_out),
+        "vocabulary": VOCABULARY,
+        "length": corpus.length,
+        "rows": corpus.rows,
+        "steps": options["steps"],
+        "tuning_steps": options["tuning_steps"],
+    }
+    results = Results(out, settings)
+    if timing:
+        results.put("timing", {"threads": threads, "models": measure_times(corpus, options["rounds"])})
+        return
+    kind = "mambapy" if difference is None else "compiled"
+    results.put("mamba_scan", {"kind": kind, "difference": difference})
+    compare(corpus, results, options["steps"], options["tuning_steps"], options["seeds"])
+
+
+if __name__ == "__main__":
+    main()
