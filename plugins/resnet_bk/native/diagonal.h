@@ -9,7 +9,7 @@
  * others hardly matter, and how little is known exactly. Whatever they are, r lies in a disc (Weyl's), which every
  * site in between shrinks. Where it does not become smaller than rounding, one sweep over all sites does the job. */
 
-/* Sites in a segment: inputs and results of a block take about a megabyte. Sites that are looked ahead at: as few as
+/* Sites in a segment: what a block reads, stores and writes takes one or two megabytes. Sites that are looked ahead at: as few as
  * will do, up to a part of a segment. */
 #define SEGMENT (UNITS == 1 ? 4096 : 1024)
 #define FIRST_WINDOW 64
@@ -20,8 +20,8 @@
 
 /* Both sweeps at once, each over a tile of its own: two chains of dependent operations. `g` enters as the value before
  * one tile, `p` as s r behind the other; they leave as those at the other ends. Each step multiplies by the coupling
- * while the reciprocal before it is still on its way. The tiles, if any, take the denominators of the left sweep and
- * what the right sweep has met before each site. */
+ * while the reciprocal before it is still on its way. The tiles, if any, take the denominators of the left
+ * sweep and what the right sweep has met before each site. */
 INLINE void NAME(sweep_both)(const SITE_ROWS *left, int left_count, VEC gr[UNITS], VEC gi[UNITS], VEC (*left_x)[UNITS],
                              VEC (*left_q)[UNITS], const SITE_ROWS *right, int right_count, VEC pr[UNITS],
                              VEC pi[UNITS], VEC (*seen_r)[UNITS], VEC (*seen_i)[UNITS]) {
@@ -65,13 +65,13 @@ INLINE void NAME(meet)(TILE x, TILE q, TILE seen_r, TILE seen_i, int count) {
 }
 
 /* G of the sites from `from`, a multiple of STEPS, to before `to`. `g` and `p` enter as the values at both sides; `g`
- * leaves as that at the end. The first pass goes from both ends to the middle and stores what enters each tile, the
- * second goes from the middle to both ends and computes what is inside again. */
+ * leaves as that at the end. The first pass goes from both ends to the middle and stores what it computes, the second
+ * goes on from the middle to both ends. */
 static int64_t NAME(green_diagonal_segment)(const problem_t *problem, const SITES *sites, const VIEW *out, int64_t valid,
                                             int64_t from, int64_t to, VEC gr[UNITS], VEC gi[UNITS], VEC pr[UNITS],
-                                            VEC pi[UNITS], VEC (*starts)[2][UNITS]) {
+                                            VEC pi[UNITS], TILE (*stored)[2]) {
     SITE_ROWS front, back;
-    TILE front_x, front_q, front_r, front_i, back_x, back_q, back_r, back_i;
+    TILE x, q, seen_r, seen_i;
     int64_t tiles = (to - from + STEPS - 1) / STEPS;
     int last = (int)(to - from - (tiles - 1) * STEPS); /* sites in the last tile */
     int64_t bad = NAME(begin_rows)(problem, sites, &front);
@@ -79,40 +79,37 @@ static int64_t NAME(green_diagonal_segment)(const problem_t *problem, const SITE
     for (int64_t k = 0; k < tiles / 2; k++) {
         int64_t mirror = tiles - 1 - k;
         int count = k ? STEPS : last;
-        memcpy(starts[k][0], gr, sizeof starts[0][0]), memcpy(starts[k][1], gi, sizeof starts[0][0]);
-        memcpy(starts[mirror][0], pr, sizeof starts[0][0]), memcpy(starts[mirror][1], pi, sizeof starts[0][0]);
         if (k + AHEAD < tiles / 2) {
             NAME(fetch_sites)(sites, from + (k + AHEAD) * STEPS);
             NAME(fetch_sites)(sites, from + (mirror - AHEAD) * STEPS);
         }
         bad |= NAME(read_sites)(problem, sites, from + k * STEPS, STEPS, &front);
         bad |= NAME(read_sites)(problem, sites, from + mirror * STEPS, count, &back);
-        NAME(sweep_both)(&front, STEPS, gr, gi, NULL, NULL, &back, count, pr, pi, NULL, NULL);
+        NAME(sweep_both)(&front, STEPS, gr, gi, stored[k][0], stored[k][1], &back, count, pr, pi, stored[mirror][0],
+                         stored[mirror][1]);
     }
     if (tiles % 2) { /* the tile in the middle is met from both sides */
         int64_t start = from + tiles / 2 * STEPS;
         int count = tiles > 1 ? STEPS : last;
         bad |= NAME(read_sites)(problem, sites, start, count, &front);
-        NAME(sweep_both)(&front, count, gr, gi, front_x, front_q, &front, count, pr, pi, front_r, front_i);
-        NAME(meet)(front_x, front_q, front_r, front_i, count);
-        NAME(write_complex)(out, start, count, valid, front_x, front_q);
+        NAME(sweep_both)(&front, count, gr, gi, x, q, &front, count, pr, pi, seen_r, seen_i);
+        NAME(meet)(x, q, seen_r, seen_i, count);
+        NAME(write_complex)(out, start, count, valid, x, q);
     }
     for (int64_t k = tiles / 2 - 1; k >= 0; k--) {
         int64_t mirror = tiles - 1 - k;
         int count = k ? STEPS : last;
-        if (k >= AHEAD) {
+        if (k > AHEAD) {
             NAME(fetch)(out, from + (k - AHEAD) * STEPS, 2);
-            if (k > AHEAD) NAME(fetch)(out, from + (mirror + AHEAD) * STEPS, 2);
+            NAME(fetch)(out, from + (mirror + AHEAD) * STEPS, 2);
         }
         NAME(read_sites)(NULL, sites, from + k * STEPS, STEPS, &front);
         NAME(read_sites)(NULL, sites, from + mirror * STEPS, count, &back);
-        NAME(sweep_both)(&back, count, gr, gi, back_x, back_q, &front, STEPS, pr, pi, front_r, front_i);
-        NAME(sweep_both)(&front, STEPS, starts[k][0], starts[k][1], front_x, front_q, &back, count,
-                         starts[mirror][0], starts[mirror][1], back_r, back_i);
-        NAME(meet)(front_x, front_q, front_r, front_i, STEPS);
-        NAME(meet)(back_x, back_q, back_r, back_i, count);
-        NAME(write_complex)(out, from + k * STEPS, STEPS, valid, front_x, front_q);
-        NAME(write_complex)(out, from + mirror * STEPS, count, valid, back_x, back_q);
+        NAME(sweep_both)(&back, count, gr, gi, x, q, &front, STEPS, pr, pi, seen_r, seen_i);
+        NAME(meet)(stored[k][0], stored[k][1], seen_r, seen_i, STEPS);
+        NAME(meet)(x, q, stored[mirror][0], stored[mirror][1], count);
+        NAME(write_complex)(out, from + k * STEPS, STEPS, valid, stored[k][0], stored[k][1]);
+        NAME(write_complex)(out, from + mirror * STEPS, count, valid, x, q);
     }
     return bad;
 }
@@ -176,10 +173,10 @@ static int64_t NAME(green_diagonal_block)(const problem_t *problem, const array_
     NAME(bind_sites)(&sites, problem, arrays, first, valid);
     NAME(bind)(&out, problem, arrays + 4, first, valid, 2);
     int64_t size = SEGMENT, segments = (problem->length + size - 1) / size, window = FIRST_WINDOW, bad = 0;
-    VEC(*starts)[2][UNITS] = allocate((size < problem->length ? size / STEPS : TILES_IN(problem)) * sizeof *starts);
+    TILE(*stored)[2] = allocate((size < problem->length ? size / STEPS : TILES_IN(problem)) * sizeof *stored);
     VEC(*known)[2][UNITS] = NULL;
     VEC gr[UNITS] = {{0}}, gi[UNITS] = {{0}}, pr[UNITS] = {{0}}, pi[UNITS] = {{0}};
-    if (!starts) return OUT_OF_MEMORY;
+    if (!stored) return OUT_OF_MEMORY;
     for (int64_t n = 0; n < segments; n++) {
         int64_t from = n * size, to = from + size < problem->length ? from + size : problem->length;
         int found = 0;
@@ -191,15 +188,15 @@ static int64_t NAME(green_diagonal_block)(const problem_t *problem, const array_
         if (!known && !found) {
             known = allocate(segments * sizeof *known);
             if (!known) {
-                free(starts);
+                free(stored);
                 return OUT_OF_MEMORY;
             }
             NAME(right_starts)(problem, &sites, size, known);
         }
         if (known) memcpy(pr, known[n][0], sizeof pr), memcpy(pi, known[n][1], sizeof pi);
-        bad |= NAME(green_diagonal_segment)(problem, &sites, &out, valid, from, to, gr, gi, pr, pi, starts);
+        bad |= NAME(green_diagonal_segment)(problem, &sites, &out, valid, from, to, gr, gi, pr, pi, stored);
     }
     free(known);
-    free(starts);
+    free(stored);
     return bad;
 }

@@ -1,6 +1,7 @@
 /* All kernels for one instruction set: compiled once for each, with VARIANT as the ending of its names.
  *
- * Every kernel is `int64_t name(const problem_t *, const array_t *)`; lanes go over the threads in blocks. */
+ * Every kernel but `decode` is `int64_t name(const problem_t *, const array_t *)`; lanes go over the threads in
+ * blocks. */
 
 #include <math.h>
 #include <stdlib.h>
@@ -49,6 +50,7 @@ static void *allocate(int64_t bytes) {
 #define SUFFIX _f32_1
 #include "family.h"
 #include "state.h"
+#include "decode.h"
 #include "clear.h"
 #define UNITS 4
 #define SUFFIX _f32_4
@@ -142,3 +144,7 @@ BLOCK_KERNEL(gates)
 BLOCK_KERNEL(gates_backward)
 LANE_KERNEL(state)
 LANE_KERNEL(state_backward)
+
+int64_t EXPORT(decode_f32)(const decode_t *model, const void *const *arrays, const float *embedding, float *logits) {
+    return decode_f32_1(model, arrays, embedding, logits);
+}

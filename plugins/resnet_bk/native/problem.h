@@ -29,6 +29,15 @@ typedef struct {
     int64_t row, column;    /* strides of the channels, or of the rows and columns of a state */
 } array_t;
 
+/* The sizes of a model that decodes a token, and the numbers in its formulas. */
+typedef struct {
+    int64_t layers, width, heads, keys, values; /* values: channels of one head */
+    int64_t taps;                               /* of the convolution */
+    int64_t bound;                              /* heads, the last ones, with potential and hopping of their own */
+    int64_t vocabulary;
+    double norm_eps, epsilon, eta_gain, eta_floor;
+} decode_t;
+
 /* A kernel returns a bit for each array that holds a value it can't compute with, or this. */
 enum { OUT_OF_MEMORY = -1 };
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from resnet_bk.configuration import ConfigurationError
 from resnet_bk.errors import InvalidInputError
+from resnet_bk.fused_decoding import FusedDecoding
 from resnet_bk.modeling.cache import RecurrentCache
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class StreamState:
         batch_size: Texts side by side.
 
     Attributes:
-        cache: The state of every layer.
+        cache: The state of every layer; its tensors are changed.
 
     Raises:
         ConfigurationError: The model sees the future, so there is nothing to go on from.
@@ -48,6 +49,7 @@ class StreamState:
             )
         self._model = model
         self._batch_size = batch_size
+        self._fused = FusedDecoding(model) if batch_size == 1 else None
         self.cache = RecurrentCache()
 
     @property
@@ -79,8 +81,11 @@ class StreamState:
         Returns:
             The logits of the next token, (B, vocab_size).
         """
-        column = torch.as_tensor(tokens, device=self._model.device).reshape(-1, 1)
-        return self._logits(self.hidden(column))[:, -1]
+        if isinstance(tokens, int):
+            found = self._decode(tokens)
+            if found is not None:
+                return found
+        return self._next(torch.as_tensor(tokens, device=self._device).reshape(-1, 1))
 
     def prefill(self, tokens: Tensor | Sequence[int], *, chunk_size: int = DEFAULT_CHUNK) -> Tensor:
         """Read several tokens of each text.
@@ -94,12 +99,12 @@ class StreamState:
         """
         last = None
         for chunk in self._chunks(tokens, chunk_size):
-            last = self.hidden(chunk)[:, -1:]
+            last = self._next(chunk)
         if last is None:
             raise InvalidInputError(
                 "`tokens` is empty", tensor="tokens", advice="Give at least one token for each text."
             )
-        return self._logits(last)[:, -1]
+        return last
 
     def logits(self, tokens: Tensor | Sequence[int], *, chunk_size: int = DEFAULT_CHUNK) -> Iterator[Tensor]:
         """Read several tokens of each text, and give the logits of the token after each of them.
@@ -132,6 +137,27 @@ class StreamState:
             ).last_hidden_state
         return found
 
+    def _next(self, tokens: Tensor) -> Tensor:
+        """Read tokens, and give the logits of the one after the last."""
+        if tokens.shape == (1, 1):
+            found = self._decode(int(tokens))
+            if found is not None:
+                return found
+        return self._logits(self.hidden(tokens)[:, -1:])[:, -1]
+
+    def _decode(self, token: int) -> Tensor | None:
+        """The same for one token in one call of the compiled kernels; None where that can't be done."""
+        if self._fused is None:
+            return None
+        with torch.inference_mode():
+            return self._fused.logits(self.cache, token)
+
+    @property
+    def _device(self) -> torch.device:
+        # The model's own property looks through all of its modules.
+        device: torch.device = self._model.get_input_embeddings().weight.device
+        return device
+
     def _logits(self, hidden: Tensor) -> Tensor:
         with torch.inference_mode():
             found: Tensor = self._model.lm_head(hidden)
@@ -145,7 +171,7 @@ class StreamState:
         rows = torch.as_tensor(tokens)
         rows = rows.unsqueeze(0) if rows.ndim == 1 else rows
         for start in range(0, rows.shape[1], size):
-            yield rows[:, start : start + size].to(self._model.device)
+            yield rows[:, start : start + size].to(self._device)
 
 
 @contextmanager

@@ -51,15 +51,18 @@ def test_a_model_built_with_an_epsilon_is_one_that_was_set_to_it(
     assert loaded.epsilon == loaded.config.epsilon == 0.5
 
 
+@pytest.mark.parametrize("settings", [{}, {"complex_heads": 2}])
 @torch.no_grad()
-def test_reading_token_by_token_uses_it_too(make_model: Models, tokens: Tokens) -> None:
-    """The path for single tokens, written out for speed, has the same widths."""
-    model, given = make_model(complex_heads=2), tokens(1, 20)
-    model.set_epsilon(1.7)
-    stream = model.stream_state()
-    steps = torch.stack([stream.step(token) for token in given[0]], 1)
-
-    assert torch.allclose(steps, model(given).logits, atol=1e-4)
+def test_reading_token_by_token_uses_it_too(
+    make_model: Models, tokens: Tokens, settings: dict[str, Any]
+) -> None:
+    """The paths for single tokens, written out for speed, have the same widths, also after a change."""
+    model, given = make_model(**settings), tokens(1, 20)
+    for value in (1.0, 1.7):
+        model.set_epsilon(value)
+        stream = model.stream_state()
+        steps = torch.stack([stream.step(token) for token in given[0].tolist()], 1)
+        assert torch.allclose(steps, model(given).logits, atol=1e-4)
 
 
 @torch.no_grad()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy
 import pytest
 import torch
@@ -10,10 +12,13 @@ from resnet_bk.resolvent import causal_green_diagonal, causal_green_operator, gr
 
 # What float32 keeps: measured 2 to 3e-7 at eta = 1, growing as 1 / eta at most.
 FLOAT32 = 6e-7
+# Interpreting Triton is slow.
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+LENGTHS = [1, 2, 3, 31, 70] if INTERPRETED else [1, 2, 3, 31, 130, 512]
 
 
 @pytest.mark.parametrize("eta", [1.0, 0.1, 1e-3])
-@pytest.mark.parametrize("length", [1, 2, 3, 31, 130, 512])
+@pytest.mark.parametrize("length", LENGTHS)
 def test_full_diagonal_equals_the_dense_inverse(kernel, chain, dense_resolvent, relative, length, eta):
     """G_ii is the diagonal of the inverse, for any leading dimensions."""
     h = chain(2, 3, length, eta=eta)
@@ -29,7 +34,7 @@ def test_extreme_chains_keep_their_digits(
     kernel, chain, diagonals_from_determinants, relative, potential, hopping, eta
 ):
     """Ten digits in float64 from weak to strong hopping and potential, resonances included."""
-    h = chain(100, potential=potential, hopping=hopping, eta=eta)
+    h = chain(40 if INTERPRETED else 100, potential=potential, hopping=hopping, eta=eta)
     full, causal = diagonals_from_determinants(h)
     assert relative(green_diagonal(h.potential, h.coupling, h.energy, h.eta, kernel=kernel), full) < 1e-10
     assert (
@@ -44,7 +49,7 @@ def test_float32_loses_no_more_than_one_over_eta(
     kernel, chain, diagonals_from_determinants, relative, potential, eta
 ):
     """Relative error below 6e-7 / eta (below 6e-7 at eta = 1) for both diagonals."""
-    h = chain(300, potential=potential, eta=eta).to(torch.float32)
+    h = chain(70 if INTERPRETED else 300, potential=potential, eta=eta).to(torch.float32)
     full, causal = diagonals_from_determinants(h)
     coupling = h.coupling
     actual = green_diagonal(h.potential, coupling, h.energy, h.eta, kernel=kernel)

@@ -183,8 +183,9 @@ class ResNetBKEngineModel(Model):
         )
         with translated("embed", "the text could not be embedded"), self._step_lock, torch.inference_mode():
             given = torch.tensor([tokens], device=model.device)
-            mean = model.model(given, use_cache=False).last_hidden_state[0].float().mean(0)
-            vector = torch.nn.functional.normalize(mean, dim=0)
+            with self._threads.computing(len(tokens)):
+                hidden = model.model(given, use_cache=False).last_hidden_state
+            vector = torch.nn.functional.normalize(hidden[0].float().mean(0), dim=0)
             return [float(value) for value in vector.cpu()]
 
     @property

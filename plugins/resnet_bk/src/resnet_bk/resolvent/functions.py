@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.autograd import forward_ad
 from torch.autograd.function import once_differentiable
 
 if TYPE_CHECKING:
@@ -31,10 +32,21 @@ class _Exact(torch.autograd.Function):  # type: ignore[misc]
 
     @classmethod
     def compute(cls, *arguments: Any) -> Any:
-        """Apply it; in inference mode without a node of the graph, which takes longer than a token does."""
-        if torch.is_inference_mode_enabled():
+        """Apply it; where no gradient is wanted, without what makes a node of the graph."""
+        if torch.is_inference_mode_enabled() or not (_wants_gradients(arguments) or _wants_tangents()):
             return cls.forward(_NoGraph(), *arguments)
         return cls.apply(*arguments)
+
+
+def _wants_gradients(arguments: tuple[Any, ...]) -> bool:
+    return torch.is_grad_enabled() and any(
+        isinstance(argument, torch.Tensor) and argument.requires_grad for argument in arguments
+    )
+
+
+def _wants_tangents() -> bool:
+    """Whether forward-mode differentiation is going on, which `apply` refuses with PyTorch's own words."""
+    return bool(getattr(forward_ad, "_current_level", 0) >= 0)
 
 
 class GreenDiagonal(_Exact):

@@ -56,7 +56,7 @@ class Sites:
         return torch.complex64 if self.dtype == torch.float32 else torch.complex128
 
     def real(self, name: str, value: Tensor | float, *, shared: bool = False) -> Tensor:
-        """A site quantity of shape (lead..., N), or (lead..., 1) with `shared` if all sites have one value.
+        """A site quantity, (lead..., N); with `shared`, (lead..., 1) or (1,) if all sites have one value.
 
         Raises:
             InvalidInputError: Its shape does not fit.
@@ -69,6 +69,8 @@ class Sites:
             return self.real(name, value.to(self.dtype), shared=shared)
         else:
             tensor = torch.full((1,), value, dtype=self.dtype, device=self.device)
+            if shared:  # kernels broadcast it
+                return tensor
         length = 1 if shared and tensor.shape[-1] == 1 else self.length
         return self._fit(name, tensor, (length,))
 
@@ -132,7 +134,7 @@ def prepare_sites(
     Raises:
         InvalidInputError: Shapes or types do not fit, or there are no sites.
     """
-    everything = {**tensors, **channels}
+    everything = {**tensors, **channels} if channels else tensors
     main = everything[anchor]
     if not isinstance(main, Tensor):
         raise InvalidInputError(f"`{anchor}` is not a tensor", tensor=anchor, advice="Pass a torch.Tensor.")
@@ -155,7 +157,9 @@ def prepare_sites(
             )
         dtype = _working_dtype(name, tensor, dtype)
         shape = tensor.shape[:-1] if name in tensors else tensor.shape[:-2]
-        if shape and shape != lead:
+        if not lead:
+            lead = shape
+        elif shape != lead[len(lead) - len(shape) :]:  # mostly they are the last of those so far
             lead = _broadcast(name, shape, lead)
     if math.prod(lead) == 0:
         raise InvalidInputError(f"`{anchor}` holds no sequence", tensor=anchor, advice="Pass at least one.")

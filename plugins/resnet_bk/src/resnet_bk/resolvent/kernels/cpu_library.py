@@ -29,11 +29,15 @@ OUT_OF_MEMORY = -1
 _FILE = Path(__file__).with_name("resolvent_kernels" + (".dylib" if sys.platform == "darwin" else ".so"))
 
 
+_Shape = ctypes.c_int64 * LEADING
+_ONES = tuple((1,) * (LEADING - present) for present in range(LEADING + 1))
+
+
 class Problem(ctypes.Structure):
     """`problem_t`: the sizes."""
 
     _fields_ = (
-        ("shape", ctypes.c_int64 * LEADING),
+        ("shape", _Shape),
         ("length", ctypes.c_int64),
         ("keys", ctypes.c_int64),
         ("values", ctypes.c_int64),
@@ -72,9 +76,7 @@ class Library:
     handle: ctypes.CDLL
     variant: str
     threaded: bool
-    _functions: dict[tuple[str, torch.dtype], Callable[..., int]] = attrs.field(
-        factory=dict, init=False, repr=False, eq=False
-    )
+    _functions: dict[str, Callable[..., int]] = attrs.field(factory=dict, init=False, repr=False, eq=False)
 
     def call(self, name: str, dtype: torch.dtype, problem: Problem, operands: Sequence[Operand]) -> int:
         """Run a kernel; gives a bit for each operand with values it can't compute with.
@@ -82,7 +84,7 @@ class Library:
         Raises:
             MemoryError: There was no memory for the kernel's own use.
         """
-        function = self._function(name, dtype)
+        function = self.function(f"{name}_{'f32' if dtype is torch.float32 else 'f64'}")
         arrays = array("q", chain.from_iterable(operand.words for operand in operands))
         result: int = function(ctypes.byref(problem), arrays.buffer_info()[0])
         if result == OUT_OF_MEMORY:
@@ -90,22 +92,20 @@ class Library:
             raise MemoryError(msg)
         return result
 
-    def _function(self, name: str, dtype: torch.dtype) -> Callable[..., int]:
-        key = (name, dtype)
-        if key not in self._functions:
-            kind = "f32" if dtype == torch.float32 else "f64"
-            function = getattr(self.handle, f"resolvent_{name}_{kind}{self.variant}")
+    def function(self, name: str) -> Callable[..., int]:
+        """A function of the library, for the instruction set in use; its arguments are addresses."""
+        if name not in self._functions:
+            function = getattr(self.handle, f"resolvent_{name}{self.variant}")
             function.restype = ctypes.c_int64
-            function.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
-            self._functions[key] = function
-        return self._functions[key]
+            function.argtypes = (ctypes.c_void_p,) * (4 if name == "decode_f32" else 2)
+            self._functions[name] = function
+        return self._functions[name]
 
     def problem(self, lead: Sequence[int], length: int, dtype: torch.dtype) -> Problem:
         """The sizes of a problem, with the limits of its type and PyTorch's number of threads."""
         limits = limits_of(dtype)
-        shape = (*([1] * (LEADING - len(lead))), *lead)
         return Problem(
-            (ctypes.c_int64 * LEADING)(*shape),
+            _Shape(*_ONES[len(lead)], *lead),
             length,
             0,
             0,
@@ -163,12 +163,11 @@ def operand(tensor: Tensor | None, tail: str, *, shared: bool = False) -> Operan
     """
     if tensor is None:
         return ABSENT
+    if tensor.is_conj() or tensor.is_neg():
+        tensor = tensor.resolve_conj().resolve_neg()
+    strides = tensor.stride()
     if tensor.is_complex():
-        tensor = tensor.resolve_conj()
-        strides = tuple(2 * stride for stride in tensor.stride())
-    else:
-        tensor = tensor.resolve_neg()
-        strides = tensor.stride()
+        strides = tuple(2 * stride for stride in strides)
     count = len(strides) - len(tail)
     own = (*strides[count:], 0)
     time, row, column = _PLACES[tail]

@@ -2,7 +2,7 @@
 
 Prepared means: one dtype, float32 or float64 (or its complex partner); leading dimensions broadcast;
 `energy` and `eta` of shape (..., N), or (..., 1) where all sites of a sequence share them, in which case
-their gradients are summed over the sites. A cotangent of None is zero.
+their gradients are summed over the sites, or (1,) where all sequences do, too. A cotangent of None is zero.
 """
 
 from __future__ import annotations

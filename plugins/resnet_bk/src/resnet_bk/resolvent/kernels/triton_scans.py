@@ -28,8 +28,9 @@ def _fractions(
     here = lane < lanes
     real = tl.load(before_real + lane, mask=here, other=0.0)
     imaginary = tl.load(before_imaginary + lane, mask=here, other=0.0)
-    for site in range(length):
-        place = site * lanes + lane
+    place = lane
+    # Loads do not depend on the chain: some sites are on their way while one is computed.
+    for _ in tl.range(0, length, num_stages=4):
         s = tl.load(coupling + place, mask=here, other=0.0)
         x = tl.load(detuning + place, mask=here, other=1.0) - s * real
         q = tl.load(eta + place, mask=here, other=1.0) + s * imaginary
@@ -38,6 +39,7 @@ def _fractions(
         imaginary = q / square
         tl.store(xs + place, x, mask=here)
         tl.store(qs + place, q, mask=here)
+        place += lanes
 
 
 @triton.jit
@@ -73,7 +75,7 @@ def _linear(
         step = start + row
         site = length - 1 - step if REVERSED else step
         inside = (step < length)[:, None] & here[None, :]
-        place = 2 * (site[:, None] * lanes + lane[None, :])
+        place = 2 * (site.to(tl.int64)[:, None] * lanes + lane[None, :])
         # Past the end: the identity, so that the carry stays what it is.
         mr = tl.load(multiplier + place, mask=inside, other=1.0)
         mi = tl.load(multiplier + place + 1, mask=inside, other=0.0)
@@ -107,7 +109,9 @@ def denominators(
     else:
         start = [part.expand(shape[:-1]).reshape(-1).contiguous() for part in before]
     results = [torch.empty_like(rows[0]) for _ in range(2)]
-    _fractions[(triton.cdiv(lanes, _LANES),)](*rows, *start, *results, lanes, length, BLOCK=_LANES)
+    _fractions[(triton.cdiv(lanes, _LANES),)](
+        *rows, *start, *results, lanes, length, BLOCK=_LANES, num_warps=1
+    )
     return results[0].t().reshape(shape), results[1].t().reshape(shape)
 
 
