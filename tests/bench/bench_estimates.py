@@ -28,7 +28,7 @@ from modelplug.formats.memory import memory_need
 from modelplug.testing.demo_gguf import read_demo_gguf
 
 ENGINE = "llamacpp"
-ROUNDS = 5
+ROUNDS = 12
 REQUESTS = 2
 TOKENS = 32
 THREADS = max(1, len(os.sched_getaffinity(0)) - 1) if hasattr(os, "sched_getaffinity") else 1
@@ -137,7 +137,8 @@ def main(out: Path) -> list[dict[str, Any]]:
         for _ in range(ROUNDS - 1):
             for path in paths:
                 run(path)
-        speeds = [measured(path) for path in paths]
+        speeds = [statistics.median(speeds_of(path)) for path in paths]
+        noise = statistics.median(disagreement(speeds_of(path)) for path in paths)
         outcomes = [
             outcome_of(path.stem, estimate, speed)
             for path, estimate, speed in zip(paths, estimates, speeds, strict=True)
@@ -147,6 +148,7 @@ def main(out: Path) -> list[dict[str, Any]]:
         print(f"   {title}")
         for outcome in found:
             print(describe(outcome), flush=True)
+    print(f"   the halves of a model's own runs differ by {noise:.1f} % (median of the ten)")
     errors = [outcome.error for outcome in again if outcome.error is not None]
     later = [outcome.error for outcome in outcomes[5:] if outcome.error is not None]
     return [
@@ -193,11 +195,17 @@ def run(path: Path) -> None:
             model.complete(f"{number} lines:", params)
 
 
-def measured(path: Path) -> float:
-    """The median speed of all requests to a model."""
+def speeds_of(path: Path) -> list[float]:
+    """The speed of every request to a model, in the order in which they were made."""
     runtime = modelplug.Runtime()
     runs = runtime.history.runs(fingerprint=inspected(path, runtime).fingerprint, limit=None)
-    return statistics.median(speed for one in runs if (speed := one.tokens_per_second) is not None)
+    return [speed for one in reversed(runs) if (speed := one.tokens_per_second) is not None]
+
+
+def disagreement(speeds: list[float]) -> float:
+    """By how much one half of a model's requests misses the other, in percent: no estimate can do better."""
+    half = len(speeds) // 2
+    return 100 * abs(statistics.median(speeds[:half]) / statistics.median(speeds[half:]) - 1)
 
 
 def cross_checked(paths: list[Path], speeds: list[float]) -> Iterator[Outcome]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from modelplug.cli.main import main
+from modelplug.data.bundled import BundledModel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,6 +71,47 @@ def test_the_demo_model_is_always_listed(run: Run) -> None:
     assert re.search(r"^demo +gguf llama Q8_0 .* comes with modelplug$", outcome.out, re.MULTILINE)
     assert (first["name"], first["distribution"], first["format"]) == ("demo", "modelplug", "gguf")
     assert own_models(run) == []
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model that a plugin brings under the name `toy`."""
+    path = tiny_gguf(tmp_path / "plugin" / "toy.gguf", "falcon")
+    bundled = BundledModel(name="toy", path=path, plugin="toys", distribution="toys-for-all")
+    monkeypatch.setattr("modelplug.data.bundled.bundled_models", lambda _: {"toy": bundled})
+    return path
+
+
+def test_what_a_plugin_brings_is_listed_with_its_origin(run: Run, toy: Path) -> None:
+    """What it is, and who brought it; where the installation lacks it, that it is missing."""
+    assert re.search(r"^toy +gguf falcon .* comes with toys-for-all$", run("list").out, re.MULTILINE)
+    (model,) = json.loads(run("list", "--json").out)
+    assert (model["name"], model["path"], model["distribution"]) == ("toy", str(toy), "toys-for-all")
+    toy.unlink()
+    assert "comes with toys-for-all (missing)" in run("list").out
+
+
+def test_a_name_that_a_plugin_brings_is_taken(run: Run, toy: Path, tmp_path: Path) -> None:
+    """Nobody else gets it, by hand or by a scan; `remove` does not know it as one of the user's own."""
+    outcome = run("add", "toy", str(tiny_gguf(tmp_path / "a.gguf")))
+    assert outcome.status == 2
+    assert "comes with toys-for-all" in outcome.err
+    tiny_gguf(tmp_path / "models" / "toy.gguf")
+    (found,) = json.loads(run("scan", str(tmp_path / "models"), "--add", "--json").out)
+    assert found["name"] == "toy-2"
+    assert run("remove", "toy").status == 2
+
+
+def test_a_name_that_was_the_users_before_stays_theirs(
+    run: Run, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """A plugin that comes later neither hides it in the list nor keeps it from being given anew."""
+    first, second = tiny_gguf(tmp_path / "a.gguf"), tiny_gguf(tmp_path / "b.gguf")
+    run("add", "toy", str(first))
+    request.getfixturevalue("toy")
+    assert run("add", "toy", str(second)).status == 0
+    (model,) = json.loads(run("list", "--json").out)
+    assert (model["path"], model["distribution"]) == (str(second), None)
 
 
 def test_a_model_is_added_listed_and_removed(run: Run, tmp_path: Path) -> None:

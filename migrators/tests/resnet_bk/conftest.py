@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +15,15 @@ from modelplug.migration.candidates import Candidate
 from modelplug.migration.detection import Wishes
 from modelplug.migration.graph import MigrationGraph
 from modelplug.migration.planning import Planner
-from modelplug.migration.steps import Kind
+from modelplug.migration.sources import SourceEditor
+from modelplug.migration.steps import Kind, StepContext
 from modelplug.paths import Paths
+from modelplug_migrators.resnet_bk import source
 from modelplug_migrators.resnet_bk.family import FAMILY, STEPS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from modelplug.migration.account import Finding
     from modelplug.migration.plan import FilePlan, Plan
 
@@ -93,6 +98,56 @@ class ConfigWorkshop:
         """What is wrong with a configuration of 1.0."""
         assert FAMILY.check is not None
         return list(FAMILY.check(Candidate(self.put(content, name))))
+
+
+@attrs.frozen
+class ProgramWorkshop:
+    """Brings programs to a version, in memory.
+
+    Attributes:
+        step: The step that is tried: `1.0` from 0.9.
+    """
+
+    step: str = "1.0"
+
+    def open(self, text: str, name: str = "program.py") -> SourceEditor:
+        """A program after the step, with what was told."""
+        editor = SourceEditor(text.encode(), declared=name.endswith(".py"))
+        upgrade: Callable[[SourceEditor, StepContext], None]
+        upgrade = getattr(source, f"upgrade_source_{self.step.replace('.', '_')}")
+        upgrade(editor, StepContext(path=Path(name)))
+        return editor
+
+    def migrate(self, text: str, name: str = "program.py") -> str:
+        """What becomes of a program: it can be read, and a second time changes nothing."""
+        after = self.open(text, name).text
+        if name.endswith(".py"):
+            ast.parse(after)
+        assert self.open(after, name).text == after
+        return after
+
+    def told(self, text: str, name: str = "program.py") -> list[str]:
+        """What is told of a program: how much it matters, the line, and the sentence."""
+        return [
+            f"{found.severity.value} {found.line}: {found.message}"
+            for found in self.open(text, name).findings
+        ]
+
+    def todos(self, text: str, name: str = "program.py") -> list[str]:
+        """The lines and sentences of what is left to a person."""
+        return [told.removeprefix("todo ") for told in self.told(text, name) if told.startswith("todo ")]
+
+
+@pytest.fixture
+def programs() -> ProgramWorkshop:
+    """Brings programs from 0.9 to 1.0."""
+    return ProgramWorkshop()
+
+
+@pytest.fixture
+def programs_to() -> Callable[[str], ProgramWorkshop]:
+    """Brings programs to another version: `programs_to("0.6")`."""
+    return ProgramWorkshop
 
 
 @pytest.fixture

@@ -108,6 +108,13 @@ def test_control_characters_are_reported_with_their_line(configs: Any) -> None:
     assert "U+0099" in reason
 
 
+def test_a_tab_is_reported_with_its_line(configs: Any) -> None:
+    """One name of ours beside the shape of a model is enough to say why it can't be read."""
+    reason = refusal(configs.plan("d_model: 64\nuse_mourre: true\n\tn_layers: 2\n"))
+    assert "line 3" in reason
+    assert configs.plan("d_model: 64\n\tn_layers: 2\n").status == "unknown"
+
+
 def test_two_documents_in_a_file_are_refused(configs: Any) -> None:
     """A configuration is one document."""
     assert "2 YAML documents" in refusal(configs.plan(f"{GOOD}---\nd_model: 32\n"))

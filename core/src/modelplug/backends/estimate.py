@@ -60,7 +60,7 @@ def machine_of(runtime: Runtime) -> str:
     return machine_name(cpu.model, cpu.usable_cores)
 
 
-def measured(samples: Sequence[float]) -> Estimate | None:
+def measured(samples: Sequence[float], settings: str = "with these settings") -> Estimate | None:
     """The estimate that earlier runs on this machine give; None without any.
 
     From six runs on, the interval is a 95 % confidence interval of the median by order statistics. With
@@ -68,6 +68,7 @@ def measured(samples: Sequence[float]) -> Estimate | None:
 
     Args:
         samples: Tokens per second of each run.
+        settings: With what settings they ran, for people.
     """
     found = summarise(samples)
     if found is None:
@@ -78,7 +79,7 @@ def measured(samples: Sequence[float]) -> Estimate | None:
         low=found.low,
         high=found.high,
         basis="measured",
-        detail=f"median of {runs} of this model with these settings on this machine",
+        detail=f"median of {runs} of this model {settings} on this machine",
     )
 
 
@@ -256,7 +257,10 @@ def estimate_plan(
     """
     if info.fingerprint:
         own = history.measurements(plan.backend, plan.device, fingerprint=info.fingerprint, each=100)
-        known = measured(_speeds(info, plan, own, machine))
+        here = _same_place(info, plan, own, machine)
+        same = [run for run in here if run.threads == plan.threads]
+        settings = "with these settings" if same else "with another number of threads"
+        known = measured(_speeds(same or here), settings)
         if known is not None:
             return known
     on_cpu = plan.gpu_layers == 0
@@ -284,17 +288,16 @@ def _is_whole(run: RunRecord) -> bool:
     return run.gpu_layers < 0 or 0 < (run.layers or 0) <= run.gpu_layers
 
 
-def _speeds(info: ModelInfo, plan: LoadPlan, runs: Sequence[RunRecord], machine: str) -> list[float]:
-    """Tokens per second of the runs of the model in the place where the plan puts it.
-
-    Those with as many threads as planned are taken alone if there are any.
-    """
+def _same_place(info: ModelInfo, plan: LoadPlan, runs: Sequence[RunRecord], machine: str) -> list[RunRecord]:
+    """The runs of the model in the place where the plan puts it."""
     from modelplug.formats.memory import offloadable_layers
 
     counts = {plan.gpu_layers}
     if plan.gpu_layers < 0:
         # An engine may have reported "all" as a number, with or without the output counted as a layer.
         counts |= {offloadable_layers(info), offloadable_layers(info) - 1}
-    here = [run for run in runs if run.gpu_layers in counts and run.machine in ("", machine)]
-    same = [run for run in here if run.threads == plan.threads]
-    return [speed for run in same or here if (speed := run.tokens_per_second) is not None]
+    return [run for run in runs if run.gpu_layers in counts and run.machine in ("", machine)]
+
+
+def _speeds(runs: Sequence[RunRecord]) -> list[float]:
+    return [speed for run in runs if (speed := run.tokens_per_second) is not None]

@@ -5,7 +5,8 @@ multiplied, for each layer, and for the token itself. What each of these costs o
 engine, is fitted to the models measured so far, by least squares of the logarithms' errors. Costs can't be
 negative. With few models they are drawn towards what a model of the hardware expects, which data soon
 outweighs. Models of about the same size and format weigh most, because costs are not quite constant: a small
-model lives in the processor's cache, and each format takes arithmetic of its own.
+model lives in the processor's cache. What models of one format are off by then corrects the rest, because
+each format takes arithmetic of its own.
 
 The interval comes from how well each of the known models would have been predicted from the others.
 """
@@ -37,11 +38,15 @@ MOST_MODELS = 24
 PULL = 0.2
 """The weight of what is expected of the hardware, against that of one model measured."""
 
-SIZE_WIDTH = math.log(8.0)
-"""A model whose size differs by this factor weighs 0.6 of one of the same size."""
+ALIKE = (math.log(4.0), math.log(2.0))
+"""A model whose size differs by the first factor, or whose weights' size by the second, weighs 0.6 of one
+that differs in neither."""
 
-WEIGHT_WIDTH = math.log(1.3)
-"""The same for the size of a weight: other formats take other arithmetic to unpack."""
+KIN = (math.log(3.0), math.log(1.1))
+"""The same for what is left when the costs are known: models of one format are off by the same factor."""
+
+ALONE = 0.5
+"""How many models of one kind it takes to believe half of what they are off by."""
 
 DOUBT, DOUBTS = 0.35, 2.0
 """The relative error to be expected of a first prediction, and how many models it takes to outweigh it."""
@@ -179,28 +184,37 @@ def learn(
     """
     if len(samples) < (FEWEST_MODELS if expected is not None else FEWEST_UNGUIDED):
         return None
-    samples = sorted(samples, key=lambda sample: -_likeness(sample.work, work))[:MOST_MODELS]
-    costs = _costs(work, samples, expected, constant)
+    samples = sorted(samples, key=lambda sample: -_likeness(sample.work, work, ALIKE))[:MOST_MODELS]
     errors = []
     for number, sample in enumerate(samples):
         others = [*samples[:number], *samples[number + 1 :]]
-        guess = _dot(_costs(sample.work, others, expected, constant), sample.work)
-        errors.append(math.log(guess / sample.seconds))
+        errors.append(math.log(_seconds(sample.work, others, expected, constant) / sample.seconds))
     scatter = sum(error * error for error in errors) + DOUBTS * DOUBT * DOUBT
     spread = math.sqrt(scatter / (len(errors) + DOUBTS)) * _farness(work, samples)
     return Learned(
-        seconds=_dot(costs, work),
+        seconds=_seconds(work, samples, expected, constant),
         spread=max(FLOOR, spread),
         models=len(samples),
         runs=sum(sample.runs for sample in samples),
     )
 
 
+def _seconds(work: Work, samples: Sequence[WorkSample], expected: Work | None, constant: float) -> float:
+    """The time of a token by its costs, corrected by what models of the same kind are off by."""
+    costs = _costs(work, samples, expected, constant)
+    off, weights = 0.0, ALONE
+    for sample in samples:
+        weight = _likeness(sample.work, work, KIN)
+        off += weight * math.log(sample.seconds / _dot(costs, sample.work))
+        weights += weight
+    return _dot(costs, work) * math.exp(off / weights)
+
+
 def _costs(work: Work, samples: Sequence[WorkSample], expected: Work | None, constant: float) -> list[float]:
     """What each kind of work costs, for the logarithms of the times to be met, near what is expected."""
     guess = _guess(samples, expected, constant)
     shares = [[amount * cost for amount, cost in zip(_amounts(s.work), guess, strict=True)] for s in samples]
-    likeness = [_likeness(sample.work, work) for sample in samples]
+    likeness = [0.02 + _likeness(sample.work, work, ALIKE) for sample in samples]
     factors = _least_squares(
         [
             ([share / sample.seconds for share in row], 1.0, weight)
@@ -233,11 +247,11 @@ def _guess(samples: Sequence[WorkSample], expected: Work | None, constant: float
     return guess
 
 
-def _likeness(one: Work, other: Work) -> float:
-    """How much a model says of another: of about the same size, and of weights of about the same size."""
-    size = math.log(max(one.bytes, 1.0) / max(other.bytes, 1.0)) / SIZE_WIDTH
-    width = math.log(one.bytes_per_weight / other.bytes_per_weight) / WEIGHT_WIDTH
-    return 0.02 + math.exp(-0.5 * (size * size + width * width))
+def _likeness(one: Work, other: Work, widths: tuple[float, float]) -> float:
+    """How much a model says of another, from 0 to 1: by their sizes, and by those of their weights."""
+    size = math.log(max(one.bytes, 1.0) / max(other.bytes, 1.0)) / widths[0]
+    weight = math.log(one.bytes_per_weight / other.bytes_per_weight) / widths[1]
+    return math.exp(-0.5 * (size * size + weight * weight))
 
 
 def _least_squares(rows: Sequence[tuple[Sequence[float], float, float]]) -> list[float]:

@@ -78,11 +78,12 @@ class WorkerProcess:
         hello = self._expect(0)
         self.spawned = spawn_worker(backend, scratch)
         self._process = self.spawned.process
-        self._listener = self._thread(self._listen, "replies")
         assert self._process.stderr is not None
         self._last_words = LastWords(self._process.stderr)
         self._drainer = self._thread(self._last_words.drain, "stderr")
         self._writer = self._thread(self._send_all, "requests")
+        # The last one: a worker that ends at once makes it look at all the others.
+        self._listener = self._thread(self._listen, "replies")
         try:
             greeting = self.wait(hello, "start", deadlines.start)
             self._check(greeting)

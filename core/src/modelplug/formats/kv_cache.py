@@ -109,8 +109,8 @@ def kv_cache(
     if info.architecture in _WITHOUT_CACHE:
         return LayerCache(low=(0,) * layers, high=(0,) * layers, exact=True)
     if info.state_bytes is not None:
-        state = _spread(info.state_bytes * parallel, layers)
-        return LayerCache(low=state, high=state, exact=True)
+        stated = _spread(info.state_bytes * parallel, layers)
+        return LayerCache(low=stated, high=stated, exact=True)
     per_token, note = _bytes_per_token(info, layers, kv_types(kv_type))
     notes = [note] if note else []
     high = [context_size * size for size in per_token]

@@ -67,6 +67,34 @@ def test_there_and_back(workshop: Any, read: Any) -> None:
     assert back.entries == {"epoch": 3, "step": 9, "metrics": {"loss": 1.5}}
 
 
+def test_random_numbers_there_and_back(workshop: Any) -> None:
+    """They are what they were, in the way of 0.9; torch reads them as data, and they migrate again."""
+    torch, numpy = pytest.importorskip("torch"), pytest.importorskip("numpy")
+    import random
+
+    generator = numpy.random.RandomState(4)
+    folder = workshop.migrate(workshop.save(workshop.state())).path
+    path = folder / "training_state.json"
+    rng = {
+        "python": {"version": 3, "state": list(random.Random(3).getstate()[1]), "gauss": None},
+        "numpy": {
+            "kind": "MT19937", "key": generator.get_state()[1].tolist(), "position": 5, "has_gauss": 0,
+            "gauss": 0.0,
+        },
+        "torch": "AAEC",
+        "cuda": ["AwQ="],
+    }  # fmt: skip
+    path.write_text(json.dumps({**json.loads(path.read_text()), "rng": [rng]}))
+    back = downgrade(workshop, folder)
+    found = torch.load(back.path, weights_only=True)["random_state"]
+    made = workshop.migrate(back.path)
+
+    generator.set_state(found["numpy_random"])
+    random.Random(0).setstate(found["python_random"])
+    assert found["torch_random"].tolist() == [0, 1, 2]
+    assert made.training_state["rng"] == [rng]
+
+
 @pytest.mark.parametrize("z", [1j, 0.25 + 0.5j])
 def test_energy_and_width_become_z(workshop: Any, read: Any, z: complex) -> None:
     """With the precision of 32 bits; the usual one exactly."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-import libcst as cst
-
 from modelplug.migration.account import Severity
 from modelplug_migrators.resnet_bk.source.deadline import SECONDS, Deadline, TooSlow
 from modelplug_migrators.resnet_bk.source.files import open_file
-from modelplug_migrators.resnet_bk.source.parsing import Unreadable, is_python, parse
+from modelplug_migrators.resnet_bk.source.parsing import Unreadable, parse
 from modelplug_migrators.resnet_bk.source.program import Program, Told
 from modelplug_migrators.resnet_bk.source.subject import Subject, subject_of
 
@@ -49,7 +47,7 @@ def apply_rules(
     try:
         _apply(artifact, context, wanted, Deadline(seconds))
     except Unreadable as error:
-        _tell(artifact, Told(Severity.TODO, f"this is no Python, and stays as it is: {error}", error.line))
+        _tell(artifact, Told(Severity.TODO, f"this can't be read, and stays as it is: {error}", error.line))
     except RecursionError:
         _tell(artifact, Told(Severity.TODO, "this stays as it is: it is nested too deeply", None))
     except TooSlow as error:
@@ -68,7 +66,7 @@ def _apply(artifact: SourceEditor, context: StepContext, rules: Sequence[Rule], 
     for told in sorted(program.told, key=lambda each: each.line or 0):
         _tell(artifact, told)
     if program.edits:
-        _verify(file.code, program.edits.apply(file.code))
+        _verify(program.edits.apply(file.code))
         artifact.text = file.put_back(program.edits)
 
 
@@ -80,18 +78,14 @@ def _tell(artifact: SourceEditor, told: Told) -> None:
     tell.get(told.severity, artifact.note)(told.message, told.line)
 
 
-def _verify(before: str, after: str) -> None:
+def _verify(after: str) -> None:
     """Make sure that a changed program is one.
 
     Raises:
         RuntimeError: It is not; a fault of a rule.
     """
-    # What only a later Python can read, the other parser can.
-    if is_python(before):
-        try:
-            parse(after)
-        except Unreadable as error:
-            msg = f"the changed program can't be read: line {error.line}: {error}"
-            raise RuntimeError(msg) from error
-    else:
-        cst.parse_module(after)
+    try:
+        parse(after)
+    except Unreadable as error:
+        msg = f"the changed program can't be read: line {error.line}: {error}"
+        raise RuntimeError(msg) from error

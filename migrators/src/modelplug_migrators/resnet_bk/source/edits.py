@@ -22,12 +22,14 @@ class Edit:
         end: Where it ends; the same for an insertion.
         text: What stands there afterwards.
         rank: Of several insertions at one place, the one with the lowest rank comes first.
+        behind: Whether an insertion belongs to what ends there, and goes with it.
     """
 
     start: int
     end: int
     text: str = ""
     rank: int = 0
+    behind: bool = False
 
 
 class Edits:
@@ -52,6 +54,10 @@ class Edits:
         """Put a text before the character at an offset; of equal rank, the first one comes first."""
         self._changes.append(Edit(at, at, text, rank))
 
+    def append(self, at: int, text: str) -> None:
+        """Put a text behind what ends at an offset; it goes if that goes."""
+        self._changes.append(Edit(at, at, text, behind=True))
+
     def delete(self, start: int, end: int) -> None:
         """Take a span away."""
         self._deletions.append(Edit(start, end))
@@ -73,9 +79,7 @@ class Edits:
                 gone[-1] = Edit(gone[-1].start, max(gone[-1].end, edit.end))
             else:
                 gone.append(edit)
-        kept = [
-            edit for edit in self._changes if not any(g.start < edit.end and edit.start < g.end for g in gone)
-        ]
+        kept = [edit for edit in self._changes if not any(_goes_with(edit, each) for each in gone)]
         # A stable sort: of insertions at one place the first one stays first.
         result = sorted([*gone, *kept], key=lambda edit: (edit.start, edit.end, edit.rank))
         for before, after in itertools.pairwise(result):
@@ -95,7 +99,8 @@ class Edits:
         part = Edits()
         for edit in self.merged():
             if start <= edit.start and edit.end <= end and (edit.start < end or closed):
-                part.extend([Edit(edit.start - start, edit.end - start, edit.text)])
+                moved = attrs.evolve(edit, start=edit.start - start, end=edit.end - start)
+                part.extend([moved])
         return part
 
     def apply(self, text: str) -> str:
@@ -105,6 +110,12 @@ class Edits:
             parts += [text[at : edit.start], edit.text]
             at = edit.end
         return "".join([*parts, text[at:]])
+
+
+def _goes_with(edit: Edit, gone: Edit) -> bool:
+    """Whether a change is of something that goes."""
+    within = gone.start < edit.end and edit.start < gone.end
+    return within or (edit.behind and gone.start < edit.start == gone.end)
 
 
 def removals(text: str, spans: Sequence[tuple[int, int]], gone: Iterable[int]) -> list[Edit]:
@@ -143,7 +154,8 @@ def _removal(text: str, spans: Sequence[tuple[int, int]], index: int, which: set
         return Edit(line, _next_line(text, line_end))
     if not text[line:start].strip() and behind.lstrip().startswith("#"):
         return Edit(start, after + len(behind) - len(behind.lstrip()))
-    if index + 1 < len(spans) and "\n" not in text[after : spans[index + 1][0]]:
+    between = text[after : spans[index + 1][0]] if index + 1 < len(spans) else "\n"
+    if "\n" not in between or "\\" in between:
         return Edit(start, spans[index + 1][0])
     kept = [earlier for earlier in range(index) if earlier not in which]
     if kept:

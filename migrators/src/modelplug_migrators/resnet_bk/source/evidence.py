@@ -9,18 +9,16 @@ import attrs
 
 from modelplug.migration.steps import Confidence
 from modelplug_migrators.resnet_bk.source.parsing import parse
+from modelplug_migrators.resnet_bk.source.texts import texts_that_import
 from modelplug_migrators.resnet_bk.source.vocabulary import (
     Old,
     is_old_module,
-    mentions_old_module,
     names_module,
     resolve,
 )
 from modelplug_migrators.resnet_bk.versions import V0_4, V0_5, V0_6, V0_7, V0_8, V0_9, V1_0
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from modelplug.migration.versions import Version
 
 __all__ = ["Evidence", "look"]
@@ -105,9 +103,9 @@ def look(code: str) -> Evidence | None:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             _take_import(node, seen)
     if not seen.phrases:
-        lines = list(_texts_with_imports(nodes))
-        phrase = f"line {lines[0]}: a text with a program in it" if lines else ""
-        return Evidence(version=V0_9, confidence=Confidence.POSSIBLE, seen=(phrase,)) if lines else None
+        line = next((text.lineno for text in texts_that_import(nodes)), None)
+        phrase = f"line {line}: a text that names a module"
+        return Evidence(version=V0_9, confidence=Confidence.POSSIBLE, seen=(phrase,)) if line else None
     old = not seen.ours
     for node in nodes:
         if isinstance(node, ast.Call):
@@ -178,23 +176,3 @@ def _dotted(node: ast.expr) -> str:
         before = _dotted(node.value)
         return f"{before}.{node.attr}" if before else ""
     return ""
-
-
-def _texts_with_imports(nodes: list[ast.AST]) -> Iterator[int]:
-    """The lines of texts, other than docstrings, that hold imports of the older package."""
-    docstrings = {
-        id(node.body[0].value)
-        for node in nodes
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
-        and node.body
-        and isinstance(node.body[0], ast.Expr)
-    }
-    for node in nodes:
-        if (
-            isinstance(node, ast.Constant)
-            and isinstance(node.value, str)
-            and id(node) not in docstrings
-            and "src." in node.value
-            and mentions_old_module(node.value)
-        ):
-            yield node.lineno

@@ -137,13 +137,15 @@ class _Writer:
             self.rewrite_in_place(self.statement, aliases)
 
     def is_plain(self, statement: cst.ImportFrom) -> bool:
-        """Whether it stands on one line, without parentheses and comments."""
-        return statement.lpar is None and "\\" not in self.program.code(statement)
+        """Whether it stands on one line."""
+        return "\n" not in self.program.code(statement)
 
     def rewrite(self, names: Sequence[Name]) -> None:
         start, end = self.start, self.end
         if names:
-            self.program.edits.replace(start, end, _HEAD + ", ".join(map(str, names)))
+            text = ", ".join(map(str, names))
+            bracketed = isinstance(self.statement, cst.ImportFrom) and self.statement.lpar
+            self.program.edits.replace(start, end, _HEAD + (f"({text})" if bracketed else text))
         elif self.is_alone():
             line, after = self.program.whole_lines(start, end)
             self.program.edits.delete(line, after)

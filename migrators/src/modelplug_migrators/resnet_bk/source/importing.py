@@ -234,7 +234,8 @@ class ImportPlan:
             for binding in self.references.bindings
             if binding.local == name and (not self.stays(binding) or self._is_unused(binding))
         }
-        return all(getattr(each, "node", None) in going for each in taken)
+        unbound = any(not access.referents for each in self.program.scopes for access in each.accesses[name])
+        return not unbound and all(getattr(each, "node", None) in going for each in taken)
 
     def _piece_of(self, use: Reference) -> cst.CSTNode:
         """The first statement of the part, for example the cell, in which something is used."""

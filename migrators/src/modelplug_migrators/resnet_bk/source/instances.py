@@ -30,7 +30,7 @@ Origins = frozenset[cst.CSTNode]
 # Methods of modules that give the module itself.
 _FLUENT = frozenset(
     {
-        "apply", "bfloat16", "compile", "cpu", "cuda", "double", "eval", "float", "half", "requires_grad_",
+        "apply", "bfloat16", "cpu", "cuda", "double", "eval", "float", "half", "requires_grad_",
         "share_memory", "to", "train",
     }
 )  # fmt: skip
@@ -81,7 +81,7 @@ class Instances:
         return not self.of(node).isdisjoint(calls)
 
     def holders(self, calls: Iterable[cst.CSTNode]) -> Iterator[cst.BaseExpression]:
-        """Every expression that may stand for what one of these calls made: the calls, names, attributes."""
+        """Every call, name and attribute that may stand for what one of these calls made."""
         wanted = set(calls)
         for node, origins in self._holders:
             if not origins.isdisjoint(wanted):
@@ -93,7 +93,7 @@ class Instances:
         for node in self.program.nodes:
             if isinstance(node, cst.Call):
                 origins = self.of(node)
-                if node in origins:
+                if origins - {ELSEWHERE}:
                     found.append((node, origins))
             elif isinstance(node, cst.Attribute) and is_own_attribute(node):
                 found.append((node, self.of(node)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 import warnings
 
 __all__ = ["Unreadable", "is_python", "literal", "parse"]
@@ -27,14 +28,15 @@ def parse(text: str) -> ast.Module:
         text: The program.
 
     Raises:
-        Unreadable: It is none, or one for a later Python than this.
+        Unreadable: It is none, or one for a later Python than the one that reads it.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             return ast.parse(text)
         except SyntaxError as error:
-            raise Unreadable(str(error.msg), error.lineno) from error
+            reason = f"Python {sys.version_info[0]}.{sys.version_info[1]} says {error.msg}"
+            raise Unreadable(reason, error.lineno) from error
         except (ValueError, RecursionError, MemoryError) as error:
             raise Unreadable(str(error) or "it is nested too deeply", None) from error
 

@@ -14,10 +14,11 @@ from modelplug_migrators.resnet_bk.source.deadline import Deadline
 from modelplug_migrators.resnet_bk.source.edits import Edits
 from modelplug_migrators.resnet_bk.source.parsing import Unreadable, parse
 from modelplug_migrators.resnet_bk.source.shapes import is_constant
-from modelplug_migrators.resnet_bk.source.slicing import Slice, cut, whole
+from modelplug_migrators.resnet_bk.source.slicing import Slice, cut, line_starts
 from modelplug_migrators.resnet_bk.source.vocabulary import Old, resolve
 
 if TYPE_CHECKING:
+    import ast
     from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["Program", "Told"]
@@ -79,7 +80,8 @@ class Program:
 
     Attributes:
         text: The program.
-        module: The syntax tree of the statements that matter.
+        python: The syntax tree of the whole, as Python makes it.
+        module: That of the statements that matter.
         nodes: Every node of it that is more than white space, in the order of the text.
         edits: The changes noted so far.
         told: What was told so far.
@@ -105,7 +107,8 @@ class Program:
         self._kept = kept
         self._pieces = pieces
         self._line_of = line_of or (lambda offset: text.count("\n", 0, offset) + 1)
-        self._slice, tree = _read(text)
+        self.python = parse(text)
+        self._slice, tree = _read(text, self.python)
         deadline.check(work_ahead=len(self._slice.starts))
         wrapper = metadata.MetadataWrapper(tree, unsafe_skip_copy=True)
         self.module = wrapper.module
@@ -127,9 +130,21 @@ class Program:
             self._slice.offset(place.end.line, place.end.column),
         )
 
+    def outer_span(self, node: cst.BaseExpression) -> tuple[int, int]:
+        """The same, with the parentheses around it."""
+        start, end = self.span(node)
+        for _ in node.lpar:
+            start = self.text.rindex("(", 0, start)
+            end = self.text.index(")", end) + 1
+        return start, end
+
     def line(self, node: cst.CSTNode) -> int:
         """The line of the file, from 1, that a node begins on."""
         return self._line_of(self.span(node)[0])
+
+    def file_line(self, line: int) -> int:
+        """The line of the file that a line of the program is, each from 1."""
+        return self._line_of(line_starts(self.text)[line - 1])
 
     def code(self, node: cst.CSTNode) -> str:
         """What stands there."""
@@ -138,15 +153,7 @@ class Program:
 
     def parentheses(self, call: cst.Call) -> tuple[int, int]:
         """Where the parentheses around the arguments of a call are."""
-        _, end = self.span(call)
-        _, after = self.span(call.func)
-        return self.text.index("(", self._after_closing(call, after)), end - 1
-
-    def _after_closing(self, call: cst.Call, at: int) -> int:
-        """The place behind the parentheses that a function stands in, as in `(f)(x)`."""
-        for _ in getattr(call.func, "rpar", ()):
-            at = self.text.index(")", at) + 1
-        return at
+        return self.text.index("(", self.outer_span(call.func)[1]), self.span(call)[1] - 1
 
     def is_kept(self, node: cst.CSTNode) -> bool:
         """Whether it lies where nothing may be changed."""
@@ -273,18 +280,22 @@ class Program:
 
     def todo(self, message: str, node: cst.CSTNode) -> None:
         """Say what a person must still do at a place, which stays as it was."""
-        self._tell(Severity.TODO, message, node)
+        self._tell(Severity.TODO, message, self.line(node))
+
+    def todo_at(self, message: str, line: int) -> None:
+        """The same, for a line of the program rather than a node."""
+        self._tell(Severity.TODO, message, self.file_line(line))
 
     def warn(self, message: str, node: cst.CSTNode) -> None:
         """Say what is probably not as its owner thinks."""
-        self._tell(Severity.WARNING, message, node)
+        self._tell(Severity.WARNING, message, self.line(node))
 
     def note(self, message: str, node: cst.CSTNode) -> None:
         """Say what is worth knowing."""
-        self._tell(Severity.NOTE, message, node)
+        self._tell(Severity.NOTE, message, self.line(node))
 
-    def _tell(self, severity: Severity, message: str, node: cst.CSTNode) -> None:
-        told = Told(severity, message, self.line(node))
+    def _tell(self, severity: Severity, message: str, line: int) -> None:
+        told = Told(severity, message, line)
         if told not in self.told:
             self.told.append(told)
 
@@ -297,17 +308,10 @@ def _place_of(program: Program) -> Any:
     return place
 
 
-def _read(text: str) -> tuple[Slice, cst.Module]:
+def _read(text: str, python: ast.Module) -> tuple[Slice, cst.Module]:
     """The part of a program that matters, and its syntax tree."""
-    problem: Unreadable | None = None
-    try:
-        part = cut(text, parse(text))
-    except Unreadable as error:
-        # Perhaps it is for a later Python than this one, which the other parser knows.
-        problem, part = error, whole(text)
+    part = cut(text, python)
     try:
         return part, cst.parse_module(part.text)
     except cst.ParserSyntaxError as error:
-        raise problem or Unreadable(error.message, None) from error
-    except (RecursionError, ValueError) as error:
-        raise problem or Unreadable(str(error), None) from error
+        raise Unreadable(error.message, None) from error

@@ -20,7 +20,7 @@ from modelplug_migrators.resnet_bk.source.vocabulary import MODULES, is_old_modu
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["NEWLINE", "Slice", "cut", "whole"]
+__all__ = ["NEWLINE", "Slice", "cut", "line_starts"]
 
 NEWLINE = re.compile(r"\r\n?|\n")
 """What ends a line for Python, and so for positions in syntax trees."""
@@ -28,8 +28,7 @@ NEWLINE = re.compile(r"\r\n?|\n")
 # Names are followed this far: the class, what it makes, what that gives, and what is made of that.
 _STEPS = 4
 # Names that rules may write: what else has one of them must be seen.
-_NEW = {old.counterpart for names in MODULES.values() for old in names.values() if old.counterpart}
-_NEW.add("preset")
+_NEW = {"preset"} | {old.counterpart for names in MODULES.values() for old in names.values()} - {""}
 _DEEPEST = 150
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _IMPORTS = (ast.Import, ast.ImportFrom)
@@ -57,13 +56,13 @@ class Slice:
         return self.starts[line - 1] + column
 
 
-def _line_starts(text: str) -> list[int]:
+def line_starts(text: str) -> list[int]:
+    """Where each line of a text begins.
+
+    Args:
+        text: The text.
+    """
     return [0, *(found.end() for found in NEWLINE.finditer(text))]
-
-
-def whole(text: str) -> Slice:
-    """The whole text."""
-    return Slice(text, tuple(_line_starts(text)))
 
 
 def cut(text: str, tree: ast.Module) -> Slice:
@@ -77,13 +76,15 @@ def cut(text: str, tree: ast.Module) -> Slice:
         Unreadable: A statement that matters is nested so deeply that LibCST would take minutes to read it.
     """
     imported = set(_imported(tree))
+    starts = line_starts(text)
     if not imported:
-        return whole(text)
-    starts = _line_starts(text)
+        _refuse_depths(tree.body)
+        return Slice(text, tuple(starts))
     blocks = _blocks(tree)
     for block in blocks:
         block.text = text[starts[block.first - 1] : _line_end(starts, block.last, text)]
     _choose(blocks, imported)
+    _refuse_depths(node for block in blocks if block.chosen for node in block.nodes)
     lines = sorted({line for block in blocks if block.chosen for line in range(block.first, block.last + 1)})
     parts = [text[starts[line - 1] : _line_end(starts, line, text)] for line in lines]
     return Slice("".join(parts), (*(starts[line - 1] for line in lines), len(text)))

@@ -74,6 +74,7 @@ def upgrade_source_1_0(artifact: SourceEditor, context: StepContext) -> None:
             "bk_core",
             "checkpoint_manager",
             "imports",
+            "texts",
         ],
     )
 

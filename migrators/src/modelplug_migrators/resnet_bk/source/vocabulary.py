@@ -141,9 +141,8 @@ for _key, _names in MODULES.items():
 _MENTION = re.compile(
     r"(?:from|import)\s+[\w.]*?(?:"
     rf"\b(?:{'|'.join(sorted(_TELLING))}|resnet_bk)\b|\bsrc\.(?:{'|'.join(AREAS)})\b|\butils\.config\b|\bsrc\s+import)"
+    rf"|[\"']src\.(?:{'|'.join(AREAS)})\."
 )
-
-
 _NAMES = re.compile(rf"\b(?:{'|'.join(sorted({name for names in MODULES.values() for name in names}))})\b")
 
 

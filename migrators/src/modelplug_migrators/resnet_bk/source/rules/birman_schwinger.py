@@ -44,7 +44,7 @@ def apply(subject: Subject) -> None:
         fit(program, call, _MAKING)
     for use in uses:
         if use.member == "forward" and use.call is not None and argument(use.call, "z", 1) is None:
-            program.edits.insert(program.span(use.call.args[-1])[1], ", z=1.0j")
+            program.edits.append(program.span(use.call.args[-1])[1], ", z=1.0j")
 
 
 def _obstacle(use: Use) -> str:

@@ -68,7 +68,7 @@ def _look(subject: Subject, call: cst.Call, *, modern: bool) -> None:
         else:
             program.edits.insert(program.span(name)[1], ", _")
     else:
-        program.edits.insert(program.span(call)[1], "[0]")
+        program.edits.append(program.span(call)[1], "[0]")
 
 
 def _is_chained(parent: cst.CSTNode | None) -> bool:

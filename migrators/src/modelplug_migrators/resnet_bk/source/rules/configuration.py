@@ -162,9 +162,7 @@ def _leave_single(subject: Subject, reference: Reference, kind: str) -> None:
             "it takes a configuration already: make that a MambaKillerConfig, with its names of settings",
         )
     else:
-        subject.leave(
-            reference, "whether its argument is the vocabulary's size or a configuration can't be seen"
-        )
+        subject.leave(reference, "whether it gets the vocabulary's size or a configuration can't be seen")
 
 
 def _to_shim(subject: Subject, reference: Reference, what: str) -> None:

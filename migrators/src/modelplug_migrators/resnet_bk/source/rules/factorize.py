@@ -90,7 +90,7 @@ def _change(program: Program, call: cst.Call) -> None:
         return
     second = taken[1].value
     if isinstance(second, cst.Tuple):
-        start, end = program.span(second)
+        start, end = program.outer_span(second)
         program.edits.replace(start, end, ", ".join(program.code(each) for each in second.elements))
         return
     name = cst.ensure_type(second, cst.Name)

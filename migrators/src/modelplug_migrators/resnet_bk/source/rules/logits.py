@@ -53,7 +53,7 @@ def _look(subject: Subject, call: cst.Call) -> None:
     elif _is_unpacked(subject, call):
         program.todo(f"it is taken apart here, and {_CHANGED}", call)
     else:
-        program.edits.insert(program.span(call)[1], ".logits")
+        program.edits.append(program.span(call)[1], ".logits")
 
 
 def _is_used(subject: Subject, call: cst.Call) -> bool:

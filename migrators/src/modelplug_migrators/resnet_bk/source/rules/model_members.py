@@ -32,7 +32,10 @@ _GONE = frozenset(
 def apply(subject: Subject) -> None:
     """Change or tell what is taken of changed models."""
     program = subject.program
-    for node in subject.instances.holders(subject.models):
+    # `LanguageModel` of `resnet_bk` gives a tensor, but has no more members than `ResNetBK`.
+    older = [program.parent(reference.node) for reference in subject.unseen]
+    models = [*subject.models, *(call for call in older if isinstance(call, cst.Call))]
+    for node in subject.instances.holders(models):
         member = program.parent(node)
         if not isinstance(member, cst.Attribute) or member.value is not node:
             continue
@@ -40,7 +43,7 @@ def apply(subject: Subject) -> None:
         if name not in _SETTINGS and name not in _GONE:
             continue
         written = isinstance(program.parent(member), (cst.AssignTarget, cst.AugAssign, cst.Del))
-        sure = subject.instances.surely(node, subject.models)
+        sure = subject.instances.surely(node, models)
         if name in _GONE or written or not sure or program.is_kept(member):
             program.todo(f"a ResNetBK has no {name}", member)
         else:
