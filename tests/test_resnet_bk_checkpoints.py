@@ -95,10 +95,10 @@ def real(tmp_path: Path) -> Callable[[str], Path]:
     return copy
 
 
-@torch.no_grad()
 def logits_of(folder: Path, ids: Any) -> Any:
     """What a migrated model gives."""
-    return resnet_bk.ResNetBK.from_pretrained(folder).eval()(ids).logits
+    with torch.no_grad():
+        return resnet_bk.ResNetBK.from_pretrained(folder).eval()(ids).logits
 
 
 def reference() -> tuple[Any, Any]:
@@ -455,6 +455,26 @@ def test_checkpoints_of_1_0_are_left_alone(tmp_path: Path, run: Run) -> None:
         (saved, "current", "1.0"),
         (tmp_path / "model", "current", "1.0"),
     }
+
+
+def test_a_project_with_configurations_and_checkpoints(tmp_path: Path, run: Run) -> None:
+    """One plan, one transaction, and one rollback for all of it."""
+    project = tmp_path / "project"
+    (project / "runs").mkdir(parents=True)
+    config = project / "base.yaml"
+    config.write_text("model:\n  d_model: 256 # wide\n  n_layers: 8\n  n_seq: 2048\n  use_prime_bump: true\n")
+    torch.save({"model_state_dict": old_state(), "config": {"top_k": 1}}, project / "runs" / "best.pt")
+    before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    status, out, err = run("apply", project, "--yes", "--json")
+    assert status == 0, err
+    done = json.loads(out)
+
+    assert {Path(path).name for path in done["migrated"]} == {"base.yaml", "best.pt"}
+    assert (project / "runs" / "best" / "metadata.json").exists()
+    assert config.read_bytes() != before[config]
+    assert b"# wide" in config.read_bytes()
+    assert run("rollback", done["transaction"], "--yes")[0] == 0
+    assert {path: path.read_bytes() for path in project.rglob("*") if path.is_file()} == before
 
 
 # Memory ---------------------------------------------------------------------------------------------------

@@ -63,6 +63,10 @@ class Filler:
             count *= length
         return count
 
+    @property
+    def place(self) -> None:
+        """They stand in no file."""
+
     def chunks(self) -> Iterator[bytes]:
         """Its values."""
         left = self.size
@@ -176,15 +180,14 @@ def main(out: Path) -> list[dict[str, Any]]:
             peaks.append(peak)
     copied, migrated = statistics.median(copies), statistics.median(migrations)
     title = f"migrate {size / 1e9:.1f} GB"
+    speeds = f"{size / migrated / 1e6:.0f} MB/s, where copying makes {size / copied / 1e6:.0f}"
     return [
-        record(f"{title}: speed, by that of copying", copied / migrated, "", 0.5, "higher"),
+        record(f"{title}: speed by that of copying ({speeds})", copied / migrated, "", 0.5, "higher"),
         record(f"{title}: peak memory", max(peaks) / 1e6, "MB", MEMORY_LIMIT / 1e6, "lower"),
-        record("that copy", copied, "s", None, "lower"),
-        record("that migration", migrated, "s", None, "lower"),
     ]
 
 
-def record(name: str, value: float, unit: str, threshold: float | None, better: str) -> dict[str, Any]:
+def record(name: str, value: float, unit: str, threshold: float, better: str) -> dict[str, Any]:
     """One figure."""
     return {"name": name, "value": value, "unit": unit, "threshold": threshold, "better": better}
 

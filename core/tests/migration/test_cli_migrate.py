@@ -317,3 +317,10 @@ def test_a_damaged_backup_fails_the_check_and_stops_the_rollback(
     assert items["Rollback procedure tested (optional)"]["state"] == "fail"
     assert run("rollback", "--yes")[0] == 1
     assert old.read_bytes() == after
+
+
+def test_what_to_type_next_says_what_was_wanted(run: Run, old: Path) -> None:
+    """The version asked for is part of it, or something else would be applied."""
+    _, _, err = run("plan", old, "--to", "2", "--kind", "config")
+
+    assert f"modelplug migrate apply {old} --kind config --to 2" in err

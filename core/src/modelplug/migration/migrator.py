@@ -7,7 +7,7 @@ import json
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -17,8 +17,16 @@ from modelplug.logs import MIGRATION_LOG_NAME, get_logger
 from modelplug.migration.account import counted
 from modelplug.migration.candidates import Candidate
 from modelplug.migration.detection import Wishes, detect
-from modelplug.migration.effects import HISTORY, effect_name, handlers
-from modelplug.migration.plan import EffectPlan, FilePlan, Plan, sha256
+from modelplug.migration.effects import handlers
+from modelplug.migration.joining import (
+    describe_plan,
+    digest_of_effect,
+    join_changes,
+    join_effects,
+    join_notes,
+    unique,
+)
+from modelplug.migration.plan import FilePlan, Plan, sha256
 from modelplug.migration.planning import Planner
 from modelplug.migration.registry import load_graph
 from modelplug.migration.transactions import Effect, FileChange, TransactionStore
@@ -125,7 +133,7 @@ class Migrator:
         }
         files = []
         for file in plan.files:
-            effects = tuple(effect for effect in file.effects if _digest(effect) not in done)
+            effects = tuple(effect for effect in file.effects if digest_of_effect(effect) not in done)
             settled = file.status == "migrate" and not effects and not file.changes
             files.append(
                 attrs.evolve(file, effects=effects, status="current" if settled else file.status)
@@ -162,8 +170,8 @@ class Migrator:
                 everything is as it was.
         """
         files = plan.with_status("migrate")
-        changes = _joined_changes(files)
-        effects = _joined_effects(files)
+        changes = join_changes(files)
+        effects = join_effects(files)
         builds = [file for file in files if file.build is not None]
         if reference is not None and len(builds) != 1:
             raise MigrationError(
@@ -206,11 +214,11 @@ class Migrator:
         record = self.store.apply(
             changes,
             moves=[move for building in buildings for move in building.moves()],
-            references=_unique(path for file in files for path in file.references),
-            copies=_unique(path for file in files for path in file.copies),
-            notes=_joined_notes(files),
+            references=unique(path for file in files for path in file.references),
+            copies=unique(path for file in files for path in file.copies),
+            notes=join_notes(files),
             effects=effects,
-            meta=_meta(plan, files),
+            meta=describe_plan(plan, files),
         )
         if record is not None:
             self._verify(record, files)
@@ -341,64 +349,3 @@ def read_plan(path: Path) -> Plan:
             why=str(why),
             advice="`modelplug migrate plan PATH --save FILE` writes one.",
         ) from error
-
-
-def _joined_changes(files: tuple[FilePlan, ...]) -> list[FileChange]:
-    changes: dict[Path, FileChange] = {}
-    for file in files:
-        for change in file.changes:
-            known = changes.get(change.path)
-            if known is not None and known.after != change.after:
-                raise MigrationError(
-                    f"two parts of the plan would write {change.path}, each in its own way",
-                    why=f"one of them is {file.given_as}",
-                    advice="Migrate them one after the other.",
-                )
-            changes[change.path] = FileChange(path=change.path, before=change.before, after=change.after)
-    return list(changes.values())
-
-
-def _joined_effects(files: tuple[FilePlan, ...]) -> list[Effect]:
-    """The effects of all files; those on the history become one, which is made and undone as a whole."""
-    history: dict[str, list[Any]] = {}
-    others: list[Effect] = []
-    for file in files:
-        for effect in file.effects:
-            if effect.family or effect.kind.partition(".")[0] != HISTORY:
-                others.append(Effect(kind=effect_name(effect.kind, effect.family), payload=effect.payload))
-                continue
-            for name, entries in effect.payload.items():
-                history.setdefault(name, []).extend(entries)
-    return [*([Effect(kind=HISTORY, payload=history)] if history else []), *others]
-
-
-def _joined_notes(files: tuple[FilePlan, ...]) -> dict[str, bytes]:
-    notes: dict[str, bytes] = {}
-    for number, file in enumerate(files, 1):
-        for name, data in file.notes.items():
-            notes[name if name not in notes else f"{number}-{name}"] = data
-    return notes
-
-
-def _digest(effect: EffectPlan) -> str:
-    return sha256(json.dumps([effect.family, effect.kind, effect.payload], sort_keys=True).encode())
-
-
-def _unique(paths: Iterable[Path]) -> list[Path]:
-    return list(dict.fromkeys(paths))
-
-
-def _meta(plan: Plan, files: tuple[FilePlan, ...]) -> dict[str, Any]:
-    def joined(values: Iterable[str]) -> str:
-        return ", ".join(dict.fromkeys(values))
-
-    return {
-        "title": f"{joined(f.source for f in files)} -> {joined(f.target for f in files)}",
-        "family": joined(f.family for f in files),
-        "kind": joined(f.kind for f in files),
-        "planned": plan.created,
-        "program": plan.program,
-        "options": plan.options,
-        "sources": [str(file.path) for file in files],
-        "effects": [_digest(effect) for file in files for effect in file.effects],
-    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -134,7 +135,7 @@ def test_a_folder_that_is_a_checkpoint_is_one_artifact(
 
 
 def test_the_folder_takes_the_place_of_the_file(migrator: Migrator, crate: Callable[..., Path]) -> None:
-    """Complete, with the hashes of all that was read and written; the old file is in the backup."""
+    """Complete, with the hash of what was read; the old file is in the backup."""
     import modelplug_crate
 
     path = crate(note="x")
@@ -148,13 +149,46 @@ def test_the_folder_takes_the_place_of_the_file(migrator: Migrator, crate: Calla
     assert b"".join(tensors["flipped"].chunks()) == b"54321"
     assert made["chain"] == ["1.0 -> 2.0"]
     assert made["sources"] == {"old.bin": modelplug_crate.sha256(data)}
-    assert made["before"] == {name: modelplug_crate.sha256(each) for name, each in TENSORS.items()}
-    assert made["after"]["new.layers.1"] == made["before"]["layers.1"]
-    assert made["after"]["flipped"] == modelplug_crate.sha256(b"54321")
+    assert made["before"] == made["after"] == {}
     assert applied.transaction is not None
     (kept,) = (applied.transaction.folder / "moved").rglob("old.bin")
     assert kept.read_bytes() == data
     assert migrator.store.verify(applied.transaction.id).intact
+
+
+@pytest.mark.parametrize("how", ["missing", "refused", "cut off", "ended"])
+def test_tensors_are_written_where_the_system_does_not_copy_them(
+    migrator: Migrator, crate: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Not at all, or only the beginning."""
+    asked = []
+
+    def copy(source: int, target: int, count: int, offset: int) -> int:
+        asked.append(count)
+        if how == "refused" or offset % 2:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        return 0 if how == "ended" else os.write(target, os.pread(source, 1, offset))
+
+    monkeypatch.setattr(os, "copy_file_range", copy, raising=False)
+    if how == "missing":
+        monkeypatch.delattr(os, "copy_file_range")
+    path = crate()
+    migrator.apply(migrator.plan([path]), verify=True)
+
+    assert bool(asked) == (how != "missing")
+
+
+def test_if_wished_every_tensor_is_hashed(migrator: Migrator, crate: Callable[..., Path]) -> None:
+    """As it was, and as it is."""
+    import modelplug_crate
+
+    path = crate(note="x")
+    migrator.apply(migrator.plan([path]), verify=True)
+    made = json.loads((path.with_suffix("") / "crate.json").read_text())
+
+    assert made["before"] == {name: modelplug_crate.sha256(each) for name, each in TENSORS.items()}
+    assert made["after"]["new.layers.1"] == made["before"]["layers.1"]
+    assert made["after"]["flipped"] == modelplug_crate.sha256(b"54321")
 
 
 def test_a_rollback_brings_back_the_file_itself(migrator: Migrator, crate: Callable[..., Path]) -> None:
@@ -283,7 +317,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
     plan = migrator.plan([path])
     monkeypatch.setattr(hashing, "hash_tensor", _touching(path, hashing.hash_tensor))
     with pytest.raises(StaleFileError, match="has changed since"):
-        migrator.apply(plan)
+        migrator.apply(plan, verify=True)
 
     assert names(path.parent) == ["old.bin"]
 
@@ -331,7 +365,7 @@ def test_a_full_disk_is_said_before_anything_is_written(
 ) -> None:
     """With how much it would take."""
     path = crate()
-    monkeypatch.setattr(building.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 0))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 0))
     with pytest.raises(MigrationError, match="no room"):
         migrator.apply(migrator.plan([path]))
 

@@ -60,6 +60,11 @@ class FileTensor:
             size *= length
         return size
 
+    @property
+    def place(self) -> tuple[Path, int]:
+        """Where they stand."""
+        return self.path, self.start
+
     def chunks(self) -> Iterator[bytes]:
         """Its values, a few at a time."""
         with self.path.open("rb") as stream:
@@ -215,6 +220,7 @@ class Short:
     dtype = "U8"
     shape = (8,)
     size = 8
+    place = None
 
     def chunks(self) -> Iterator[bytes]:
         """Half of them."""

@@ -20,6 +20,8 @@ from modelplug.cli.migrate.printing import echo_plan, echo_summary
 from modelplug.errors import EXIT_FAILED, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from modelplug.cli.context import App
     from modelplug.migration.plan import Plan
 
@@ -63,7 +65,7 @@ def command(
     else:
         echo_plan(app, plan, with_diff=not no_diff, verbose=verbose)
         echo_summary(plan)
-        _echo_next(app, plan, paths, save)
+        _echo_next(app, plan, paths, save, wished)
     if plan.with_status("refused"):
         ctx.exit(EXIT_FAILED)
 
@@ -81,8 +83,19 @@ def _save(path: Path, plan: Plan) -> None:
     write_atomically(path, json.dumps(plan.to_dict(), indent=1) + "\n", mode=0o600)
 
 
-def _echo_next(app: App, plan: Plan, paths: tuple[Path, ...], save: Path | None) -> None:
+def _echo_next(
+    app: App, plan: Plan, paths: tuple[Path, ...], save: Path | None, wished: Mapping[str, Any]
+) -> None:
     if plan.with_status("migrate"):
-        what = ["--plan", str(save)] if save else [str(path) for path in paths]
+        what = ["--plan", str(save)] if save else [*map(str, paths), *_as_typed(wished)]
         again = shlex.join(["modelplug", "migrate", "apply", *what])
         app.note(f"nothing was written; `{again}` does this")
+
+
+def _as_typed(wished: Mapping[str, Any]) -> Iterator[str]:
+    """The options that said what the files are and what is wanted."""
+    for name, option in (("family", "family"), ("kind", "kind"), ("source", "from"), ("target", "to")):
+        if wished[name]:
+            yield from (f"--{option}", wished[name])
+    for choice in wished["options"]:
+        yield from ("--option", choice)

@@ -50,7 +50,7 @@ class Builder:
         Args:
             files: The plans.
             made: Removes, when it is closed, what was not put in place.
-            verify: Whether every result is compared with its source to the byte, both read anew.
+            verify: Whether every tensor is hashed, and every result compared with its source, both read anew.
             reference: Inputs and outputs that each result is to reproduce; None for none.
 
         Returns:
@@ -71,18 +71,18 @@ class Builder:
                     advice="Rename one of them, and plan again.",
                 )
             building = made.enter_context(Building(file.build))
-            editor = self._build(file, building)
+            editor = self._build(file, building, each_tensor=verify)
             assured += self._made_sure(file, editor, building.result, verify=verify, reference=reference)
             buildings.append(building)
         return buildings, tuple(assured)
 
-    def _build(self, file: FilePlan, building: Building) -> CheckpointEditor:
+    def _build(self, file: FilePlan, building: Building, *, each_tensor: bool) -> CheckpointEditor:
         """Make one result, and recognise it."""
         refuse_changed(building.plan)
         family = self.planner.graph.family(file.family)
         target = _version(family, file.target)
         editor = self._work(file, family, target)
-        receipt = building.write(editor)
+        receipt = building.write(editor, each_tensor=each_tensor)
         refuse_changed(building.plan)
         self.log(
             "built",

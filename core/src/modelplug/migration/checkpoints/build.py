@@ -67,8 +67,8 @@ class Receipt:
     Attributes:
         sources: File of the source -> what it is.
         files: Name of a new file -> what it is.
-        before: Name of a tensor in the source -> the SHA-256 of its values.
-        after: Name of a tensor in the result -> the SHA-256 of its values.
+        before: Name of a tensor in the source -> the SHA-256 of its values; empty unless it was asked for.
+        after: Name of a tensor in the result -> the SHA-256 of its values; empty unless it was asked for.
     """
 
     sources: Mapping[Path, FileReceipt]

@@ -128,11 +128,12 @@ class Building:
         assert self._staging is not None
         return self._staging / self.plan.path.name
 
-    def write(self, editor: CheckpointEditor) -> Receipt:
+    def write(self, editor: CheckpointEditor, *, each_tensor: bool) -> Receipt:
         """Write the result aside, and read it again.
 
         Args:
             editor: What the steps made of the checkpoint.
+            each_tensor: Whether every tensor is hashed, not only the files.
 
         Raises:
             MigrationError: It can't be written, or does not read back.
@@ -144,14 +145,15 @@ class Building:
         self._refuse_full_disk(editor.build.size)
         self._staging = parent / f"{_STAGING}{_host()}-{os.getpid()}-{uuid.uuid4().hex}"
         is_private = not any(_mode_of(path) & _OPEN_TO_OTHERS for path in self.plan.replaces)
-        self._staging.mkdir(0o700)
-        folder = self._staging
-        if not self.plan.is_file:
-            folder = self.result
-            folder.mkdir(0o700 if is_private else 0o777)
         mode = 0o600 if is_private else 0o666
+        folder = self._staging if self.plan.is_file else self.result
         try:
-            self.receipt = write_build(editor.build, editor.fates, editor.source, folder, mode)
+            self._staging.mkdir(0o700)
+            if not self.plan.is_file:
+                folder.mkdir(0o700 if is_private else 0o777)
+            self.receipt = write_build(
+                editor.build, editor.fates, editor.source, folder, mode, each_tensor=each_tensor
+            )
             _sync_folders(self._staging)
         except OSError as error:
             raise MigrationError(

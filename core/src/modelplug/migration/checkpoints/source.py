@@ -28,8 +28,12 @@ class TensorData(Protocol):
     def size(self) -> int:
         """Bytes that its values take."""
 
+    @property
+    def place(self) -> tuple[Path, int] | None:
+        """The file in which its values stand as `chunks` gives them, and where they begin, if one does."""
+
     def chunks(self) -> Iterator[bytes]:
-        """Its values in order, little-endian and without gaps, a few megabytes at a time."""
+        """Its values in order, little-endian and without gaps, a few megabytes at a time at most."""
 
 
 @attrs.frozen
@@ -50,6 +54,10 @@ class MadeTensor:
     def size(self) -> int:
         """Bytes that its values take."""
         return len(self.data)
+
+    @property
+    def place(self) -> None:
+        """They stand in no file."""
 
     def chunks(self) -> Iterator[bytes]:
         """Its values, all at once."""

@@ -13,6 +13,7 @@ from modelplug_migrators.resnet_bk.checkpoints.content import refs_in
 from modelplug_migrators.resnet_bk.checkpoints.current import CurrentCheckpoint
 from modelplug_migrators.resnet_bk.checkpoints.mapping import ENERGY
 from modelplug_migrators.resnet_bk.checkpoints.optimizers import carry_optimizer, is_optimizer
+from modelplug_migrators.resnet_bk.checkpoints.progress import former_random_state
 from modelplug_migrators.resnet_bk.checkpoints.reading.plain import Ref
 from modelplug_migrators.resnet_bk.checkpoints.scalars import (
     complex_tensor,
@@ -45,6 +46,7 @@ _OF_EVERY: Final[Mapping[str, Any]] = {
     "tie_word_embeddings": False,
     "use_prime_bump": False,
 }
+_RANDOM: Final = "random_state"
 _KEPT: Final = ("vocab_size", "d_model", "n_layers", "n_seq", "num_experts", "top_k")
 
 
@@ -217,7 +219,7 @@ class _Downgrade:
         for name, value in self.new.training_state.items():
             key = f"training_state/{name}"
             if name == "rng":
-                self.editor.leave_out(key, why="checkpoints of this form held none")
+                self._random(root, key, value)
             elif name in root:
                 self.editor.leave_out(key, why="another entry has that name")
             else:
@@ -225,6 +227,21 @@ class _Downgrade:
                 self.editor.carry(key, name)
         root.setdefault("epoch", 0)
         root.setdefault("step", 0)
+
+    def _random(self, root: dict[str, Any], key: str, states: Any) -> None:
+        """The random numbers of the one process that a checkpoint of 0.9 is of."""
+        if not isinstance(states, list) or len(states) != 1:
+            self.editor.leave_out(key, why="there are none, or those of several processes")
+            return
+        try:
+            made = former_random_state(states[0], _RANDOM)
+        except (KeyError, ValueError, TypeError):
+            self.editor.leave_out(key, why="they are not whole")
+            return
+        root[_RANDOM] = made
+        for ref in refs_in(made):
+            self.editor.add(ref.key, ref.tensor, why="it stood as text in training_state.json")
+        self.editor.carry(key, _RANDOM)
 
     def _config(self, root: dict[str, Any]) -> None:
         """The configuration that there was before it was brought to 1.0, or what the present one says."""

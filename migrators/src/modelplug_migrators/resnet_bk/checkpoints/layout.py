@@ -50,7 +50,7 @@ METADATA_FILE: Final = "metadata.json"
 ACCOUNT_FILE: Final = "migration.json"
 
 _TOOL: Final = "modelplug-migrators"
-_CHUNK: Final = 1 << 20
+_CHUNK: Final = 1 << 18
 
 
 @attrs.frozen
@@ -73,6 +73,11 @@ class _Pairs:
     def size(self) -> int:
         """Bytes that the values take."""
         return self.tensor.size
+
+    @property
+    def place(self) -> tuple[Path, int] | None:
+        """Where they stand."""
+        return self.tensor.place
 
     def chunks(self) -> Iterator[bytes]:
         """The values."""

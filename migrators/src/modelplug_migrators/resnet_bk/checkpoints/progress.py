@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from modelplug.migration.checkpoints import MadeTensor
 from modelplug_migrators.resnet_bk.checkpoints.content import refs_in
 from modelplug_migrators.resnet_bk.checkpoints.reading.plain import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Progress", "progress_of", "random_states"]
+__all__ = ["Progress", "former_random_state", "progress_of", "random_states"]
 
 _STEPS: Final = ("optimizer_step", "step", "global_step")
 _KNOWN: Final = frozenset(
@@ -113,7 +114,7 @@ def random_states(value: Any) -> dict[str, Any] | None:
     cuda = _one_of(value, "torch_cuda_random", "cuda")
     if not (isinstance(python, tuple) and len(python) == _PYTHON_STATE):
         return None
-    if not (isinstance(numpy, tuple) and len(numpy) == _NUMPY_STATE and isinstance(numpy[1], Ref)):
+    if not (isinstance(numpy, tuple) and len(numpy) == _NUMPY_STATE and isinstance(numpy[1], (Ref, list))):
         return None
     if not isinstance(torch, Ref):
         return None
@@ -122,7 +123,7 @@ def random_states(value: Any) -> dict[str, Any] | None:
         "python": {"version": python[0], "state": list(python[1]), "gauss": python[2]},
         "numpy": {
             "kind": kind,
-            "key": _whole_numbers(key),
+            "key": key if isinstance(key, list) else _whole_numbers(key),
             "position": position,
             "has_gauss": has_gauss,
             "gauss": cached,
@@ -133,6 +134,36 @@ def random_states(value: Any) -> dict[str, Any] | None:
     if isinstance(devices, (list, tuple)) and all(isinstance(each, Ref) for each in devices):
         state["cuda"] = [_text(each) for each in devices]
     return state
+
+
+def former_random_state(state: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """The states of the generators as checkpoints before 1.0 hold them.
+
+    Args:
+        state: The states as 1.0 stores them.
+        place: What they are called in the checkpoint.
+
+    Raises:
+        KeyError: One is missing.
+        ValueError: One is damaged.
+    """
+    python, numpy = state["python"], state["numpy"]
+    key, position, has_gauss, gauss = (numpy[name] for name in ("key", "position", "has_gauss", "gauss"))
+    made: dict[str, Any] = {
+        "python_random": (python["version"], tuple(python["state"]), python["gauss"]),
+        "numpy_random": (numpy["kind"], list(key), position, has_gauss, gauss),
+        "torch_random": _tensor(state["torch"], f"{place}.torch_random"),
+    }
+    if "cuda" in state:
+        made["torch_cuda_random"] = [
+            _tensor(text, f"{place}.torch_cuda_random.{number}") for number, text in enumerate(state["cuda"])
+        ]
+    return made
+
+
+def _tensor(text: str, name: str) -> Ref:
+    data = base64.b64decode(text, validate=True)
+    return Ref(name, MadeTensor("U8", (len(data),), data))
 
 
 def _one_of(value: Mapping[Any, Any], *names: str) -> Any:
