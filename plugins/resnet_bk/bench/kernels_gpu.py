@@ -10,6 +10,7 @@ attention, whose gates act on each key. Without a GPU it says so and measures no
 from __future__ import annotations
 
 import importlib.util
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from resnet_bk.resolvent import causal_gates, choose_kernel, gated_state
 HEADS, KEYS, VALUES = 8, 16, 32
 LENGTHS = (2048, 4096, 8192, 16384, 32768, 65536)
 REPEATS = 20
+SECONDS = 1.0
 Case = Callable[[], Any]
 
 
@@ -32,8 +34,9 @@ def least(function: Case) -> float:
     """Milliseconds of the fastest of several runs, by the GPU's own clock."""
     for _ in range(3):  # compile, and fill the allocator's cache
         function()
-    times = []
-    for _ in range(REPEATS):
+    torch.cuda.synchronize()
+    begun, times = time.monotonic(), []
+    while len(times) < REPEATS and (len(times) < 3 or time.monotonic() - begun < SECONDS):
         started, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         started.record()
         function()
@@ -95,14 +98,17 @@ def cases(batch: int, length: int) -> dict[str, Callable[[], Case]]:
     return found
 
 
-def measured(make: Callable[[], Case]) -> float | str:
+def measured(name: str, length: int, make: Callable[[], Case]) -> float | str:
     """Milliseconds, or why there are none."""
+    found: float | str
     try:
-        return least(make())
+        found = least(make())
     except torch.cuda.OutOfMemoryError:
-        return "out of memory"
+        found = "out of memory"
     finally:
         torch.cuda.empty_cache()
+    click.echo(f"{length} tokens, {name}: {found}", err=True)
+    return found
 
 
 @click.command(help=__doc__)
@@ -120,10 +126,10 @@ def main(batch: int, out: Path) -> None:
     import triton
 
     torch.manual_seed(0)
-    figures = {
-        str(length): {name: measured(make) for name, make in cases(batch, length).items()}
-        for length in LENGTHS
-    }
+    figures: dict[str, dict[str, float | str]] = {}
+    for length in LENGTHS:
+        made = cases(batch, length)
+        figures[str(length)] = {name: measured(name, length, make) for name, make in made.items()}
     write_section(
         out,
         "gpu",

@@ -4,8 +4,8 @@
     python plugins/resnet_bk/bench/quality.py --text tiny-shakespeare.txt --timing
 
 The first command tunes learning rate and dropout of each model and trains it with each seed; every
-finished run is saved, and one that was saved is not run again. The second measures all models in turn, step
-by step.
+finished run is saved, and one that was saved is not run again. Several processes may write into one file, a
+model each (`--model`). The second measures all models in turn, step by step.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import attrs
 import click
 import torch
 from comparison.ablation import has_memory, memory_off
-from comparison.mamba import check_scan
+from comparison.mamba import check_scan, scan_used
 from comparison.models import Builder, add_dropout, llama, mamba, resnet_bk
 from comparison.optimisation import Trainer, logits_of
 from comparison.results import FOLDER, Results
@@ -33,52 +33,54 @@ from resnet_bk.data import train_tokenizer
 
 VOCABULARY = 1024
 HELD_OUT = 0.05
-RATES = (1e-3, 2e-3, 4e-3, 8e-3, 1.2e-2)
-FIRST_RATES = (4e-3, 8e-3)
-DROPOUTS = (0.0, 0.2, 0.3)
-FIRST_DROPOUTS = (0.0, 0.2)
+RATES = (1e-3, 1.5e-3, 2e-3, 3e-3, 4e-3, 6e-3, 8e-3, 1.2e-2, 1.6e-2)
+FIRST_RATE = 4e-3
+DROPOUTS = (0.0, 0.1, 0.2, 0.3, 0.4)
 MODELS: dict[str, Builder] = {
     "resnet-bk": functools.partial(resnet_bk, VOCABULARY, 6),
     "llama": functools.partial(llama, VOCABULARY, 4, 400),
     "mamba": functools.partial(mamba, VOCABULARY, 7),
 }
-VARIANTS: dict[str, Builder] = {
-    "resnet-bk-free-0": functools.partial(resnet_bk, VOCABULARY, 6, free_heads=0),
-    "resnet-bk-free-all": functools.partial(resnet_bk, VOCABULARY, 6, free_heads=8),
+VARIANTS: dict[str, dict[str, Builder]] = {
+    "resnet-bk": {
+        "resnet-bk-free-0": functools.partial(resnet_bk, VOCABULARY, 6, free_heads=0),
+        "resnet-bk-free-all": functools.partial(resnet_bk, VOCABULARY, 6, free_heads=8),
+    }
 }
 
 
 @attrs.frozen
 class Corpus:
-    """Tokens to train on, and tokens held out, (N,); and how many texts of what length make a batch."""
+    """Tokens to train on, and held out, (N,); how many texts of what length make a batch; and where."""
 
     training: Tensor
     held_out: Tensor
     rows: int
     length: int
+    device: str
 
     @classmethod
-    def read(cls, path: Path, rows: int, length: int) -> Corpus:
+    def read(cls, path: Path, rows: int, length: int, device: str) -> Corpus:
         """Cut a text in two, and train a byte-level BPE on the first part."""
         text = path.read_text(encoding="utf-8")
         cut = int(len(text) * (1 - HELD_OUT))
         tokenizer = train_tokenizer([text[:cut]], VOCABULARY)
         training, held_out = tokenizer.encode([text[:cut], text[cut:]])
-        return cls(torch.tensor(training), torch.tensor(held_out), rows, length)
+        return cls(torch.tensor(training), torch.tensor(held_out), rows, length, device)
 
     def batches(self, steps: int, seed: int) -> list[Tensor]:
         """Texts from random places, `steps` times (rows, length + 1)."""
         generator = torch.Generator().manual_seed(seed)
         starts = torch.randint(0, len(self.training) - self.length, (steps, self.rows), generator=generator)
         texts = self.training.unfold(0, self.length + 1, 1)
-        return [texts[places] for places in starts]
+        return [texts[places].to(self.device) for places in starts]
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
 def held_out_loss(model: nn.Module, corpus: Corpus) -> float:
     """Nats per token of what was held out, in texts of the same length one after the other."""
     model.eval()
-    texts = corpus.held_out.unfold(0, corpus.length + 1, corpus.length)
+    texts = corpus.held_out.unfold(0, corpus.length + 1, corpus.length).to(corpus.device)
     total = 0.0
     for part in texts.split(corpus.rows):
         logits = logits_of(model, part[:, :-1])
@@ -92,7 +94,7 @@ def train(
 ) -> dict[str, Any]:
     """Train one model, and measure it half-way and at the end, and without its memory."""
     torch.manual_seed(seed)
-    model = build()
+    model = build().to(corpus.device)
     if dropout:
         add_dropout(model, dropout)
     trainer = Trainer(model, rate, steps)
@@ -119,10 +121,10 @@ def train(
     return figures
 
 
-def search(grid: Sequence[float], first: Sequence[float], loss_of: Callable[[float], float]) -> float:
-    """The value with the least loss, looked for further while the best is the last on its side."""
+def search(grid: Sequence[float], first: float, loss_of: Callable[[float], float]) -> float:
+    """The value with the least loss, looked for from the first one on until both neighbours are worse."""
     tried: dict[float, float] = {}
-    pending = list(first)
+    pending = [first]
     while pending:
         value = pending.pop(0)
         tried[value] = loss_of(value)
@@ -138,52 +140,55 @@ def tune_rate(name: str, corpus: Corpus, results: Results, steps: int) -> float:
 
     def loss_of(rate: float) -> float:
         run = functools.partial(train, MODELS[name], corpus, rate=rate, steps=steps, seed=0)
-        return float(results.once(f"tuning/{name}/{rate:g}", run)["loss"])
+        return float(results.once(f"short-tuning/{name}/{rate:g}", run)["loss"])
 
-    return search(RATES, FIRST_RATES, loss_of)
+    return search(RATES, FIRST_RATE, loss_of)
 
 
-def tune_dropout(name: str, corpus: Corpus, results: Results, steps: int, rate: float) -> float:
-    """The best dropout for all steps, with seed 0: the text is read several times."""
+def tune_both(name: str, corpus: Corpus, results: Results, steps: int, rate: float) -> tuple[float, float]:
+    """The best rate and dropout for all steps, with seed 0: one after the other until neither changes."""
 
-    def loss_of(dropout: float) -> float:
+    def loss_of(rate: float, dropout: float) -> float:
         run = functools.partial(train, MODELS[name], corpus, rate=rate, steps=steps, seed=0, dropout=dropout)
-        return float(results.once(f"dropout/{name}/{dropout:g}", run)["loss"])
+        return float(results.once(_tuning_name(name, rate, dropout), run)["loss"])
 
-    return search(DROPOUTS, FIRST_DROPOUTS, loss_of)
+    best, dropout = (0.0, 0.0), 0.0
+    while best != (rate, dropout):
+        best = (rate, dropout)
+        dropout = search(DROPOUTS, dropout, functools.partial(loss_of, rate))
+        rate = search(RATES, rate, lambda value, dropout=dropout: loss_of(value, dropout))
+    return best
 
 
-def compare(corpus: Corpus, results: Results, steps: int, tuning_steps: int, seeds: int) -> None:
-    """All runs, the most telling ones first; those of seed 0 are there from tuning."""
-    rates = {name: tune_rate(name, corpus, results, tuning_steps) for name in MODELS}
-    dropouts = {name: tune_dropout(name, corpus, results, steps, rates[name]) for name in MODELS}
+def _tuning_name(name: str, rate: float, dropout: float) -> str:
+    return f"tuning/{name}/{rate:g},{dropout:g}"
+
+
+def compare(
+    name: str, corpus: Corpus, results: Results, *, steps: int, tuning_steps: int, seeds: int
+) -> None:
+    """All runs of one model; those of seed 0 are there from tuning."""
+    first_rate = tune_rate(name, corpus, results, tuning_steps)
+    rate, dropout = tune_both(name, corpus, results, steps, first_rate)
     for seed in range(seeds):
-        for name in MODELS:
-            run = functools.partial(
-                train,
-                MODELS[name],
-                corpus,
-                rate=rates[name],
-                steps=steps,
-                seed=seed,
-                dropout=dropouts[name],
-            )
-            if seed == 0:
-                run = functools.partial(results.runs.__getitem__, f"dropout/{name}/{dropouts[name]:g}")
-            results.once(f"training/{name}/{seed}", run)
+        run = functools.partial(
+            train, MODELS[name], corpus, rate=rate, steps=steps, seed=seed, dropout=dropout
+        )
+        if seed == 0:
+            run = functools.partial(results.runs.__getitem__, _tuning_name(name, rate, dropout))
+        results.once(f"training/{name}/{seed}", run)
     for seed in range(seeds):
-        for name, build in {**MODELS, **VARIANTS}.items():
-            rate = rates.get(name, rates["resnet-bk"])
-            run = functools.partial(train, build, corpus, rate=rate, steps=tuning_steps, seed=seed)
-            if seed == 0 and name in MODELS:
-                run = functools.partial(results.runs.__getitem__, f"tuning/{name}/{rate:g}")
-            results.once(f"short/{name}/{seed}", run)
+        for other, build in {name: MODELS[name], **VARIANTS.get(name, {})}.items():
+            run = functools.partial(train, build, corpus, rate=first_rate, steps=tuning_steps, seed=seed)
+            if seed == 0 and other == name:
+                run = functools.partial(results.runs.__getitem__, f"short-tuning/{name}/{first_rate:g}")
+            results.once(f"short/{other}/{seed}", run)
 
 
 def measure_times(corpus: Corpus, rounds: int) -> dict[str, Any]:
     """Milliseconds of a training step of each model, measured in turn so that all see the same machine."""
     torch.manual_seed(0)
-    trainers = {name: Trainer(build(), 1e-3, rounds + 3) for name, build in MODELS.items()}
+    trainers = {name: Trainer(build().to(corpus.device), 1e-3, rounds + 3) for name, build in MODELS.items()}
     wall: dict[str, list[float]] = {name: [] for name in MODELS}
     processor: dict[str, list[float]] = {name: [] for name in MODELS}
     for number, texts in enumerate(corpus.batches(rounds + 3, 0)):
@@ -219,13 +224,26 @@ def measure_times(corpus: Corpus, rounds: int) -> dict[str, Any]:
 @click.option("--rows", default=16, show_default=True, type=click.IntRange(min=1), help="Texts in a batch.")
 @click.option("--length", default=256, show_default=True, type=click.IntRange(min=2), help="Tokens of each.")
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(min=1))
+@click.option("--model", "models", multiple=True, type=click.Choice(list(MODELS)), help="Only this one.")
+@click.option("--device", default="cpu", show_default=True)
 @click.option("--timing", is_flag=True, help="Measure the time of a step, and nothing else.")
 @click.option("--rounds", default=20, show_default=True, type=click.IntRange(min=1), help="For --timing.")
-def main(text: Path, out: Path, threads: int, rows: int, length: int, timing: bool, **options: int) -> None:
+def main(
+    text: Path,
+    out: Path,
+    threads: int,
+    rows: int,
+    length: int,
+    models: tuple[str, ...],
+    device: str,
+    timing: bool,
+    rounds: int,
+    **options: int,
+) -> None:
     """Run what is not in the results yet."""
     torch.set_num_threads(threads)
     difference = check_scan()
-    corpus = Corpus.read(text, rows, length)
+    corpus = Corpus.read(text, rows, length, device)
     settings = {
         "text": text.name,
         "text_sha256": hashlib.sha256(text.read_bytes()).hexdigest(),
@@ -237,13 +255,16 @@ def main(text: Path, out: Path, threads: int, rows: int, length: int, timing: bo
         "steps": options["steps"],
         "tuning_steps": options["tuning_steps"],
     }
-    results = Results(out, settings)
+    results = Results(out, settings, device)
+    scan = scan_used(difference, device)
     if timing:
-        results.put("timing", {"threads": threads, "models": measure_times(corpus, options["rounds"])})
+        results.put(
+            "timing", {"device": device, "threads": threads, **scan, "models": measure_times(corpus, rounds)}
+        )
         return
-    kind = "mambapy" if difference is None else "compiled"
-    results.put("mamba_scan", {"kind": kind, "difference": difference})
-    compare(corpus, results, options["steps"], options["tuning_steps"], options["seeds"])
+    results.put("mamba_scan", scan)
+    for name in models or MODELS:
+        compare(name, corpus, results, **options)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import click
 import torch
 from comparison.ablation import has_memory, memory_off
 from comparison.controls import attention_model, sigmoid_model
-from comparison.mamba import check_scan
+from comparison.mamba import check_scan, scan_used
 from comparison.models import Builder, llama, mamba, resnet_bk
 from comparison.optimisation import IGNORED, Trainer, logits_of
 from comparison.results import FOLDER, Results
@@ -89,7 +89,8 @@ def test(model: nn.Module, texts: int) -> dict[str, float]:
     for length in TESTED:
         made = make_texts(texts, length, torch.Generator().manual_seed(length))
         rows = max(1, 16384 // length)
-        parts = zip(made.tokens.split(rows), made.targets.split(rows), strict=True)
+        device = next(model.parameters()).device
+        parts = zip(made.tokens.to(device).split(rows), made.targets.to(device).split(rows), strict=True)
         right = [accuracy(logits_of(model, part), targets) * len(part) for part, targets in parts]
         found[str(length)] = sum(right) / texts
     model.train()
@@ -97,11 +98,11 @@ def test(model: nn.Module, texts: int) -> dict[str, float]:
 
 
 def train(
-    build: Builder, *, seed: int, rows: int, steps: int, short_steps: int, test_texts: int
+    build: Builder, *, seed: int, device: str, rows: int, steps: int, short_steps: int, test_texts: int
 ) -> dict[str, Any]:
     """Train one model until it has learned both lengths, or the steps are used up, and test it."""
     torch.manual_seed(seed)
-    model = build()
+    model = build().to(device)
     trainer = Trainer(model, RATE, steps)
     generator = torch.Generator().manual_seed(seed)
     recent = {length: collections.deque[float](maxlen=WINDOW) for length in (SHORT, LONG)}
@@ -109,7 +110,7 @@ def train(
     started = time.monotonic()
     for number in range(1, steps + 1):
         length = SHORT if number <= short_steps or number % 2 else LONG
-        texts = make_texts(rows, length, generator)
+        texts = Texts(*(part.to(device) for part in make_texts(rows, length, generator)))
         _, logits = trainer.step(texts.tokens, texts.targets)
         recent[length].append(accuracy(logits, texts.targets))
         if number % 50 == 0:
@@ -147,7 +148,18 @@ def train(
 @click.option("--test-texts", default=256, show_default=True, type=click.IntRange(min=1))
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(min=1))
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(min=1))
-def main(out: Path, seeds: int, threads: int, **options: int) -> None:
+@click.option("--model", "models", multiple=True, type=click.Choice(list(MODELS)), help="Only this one.")
+@click.option("--seed", "only", type=int, help="Only this seed.")
+@click.option("--device", default="cpu", show_default=True)
+def main(
+    out: Path,
+    seeds: int,
+    threads: int,
+    models: tuple[str, ...],
+    only: int | None,
+    device: str,
+    **options: int,
+) -> None:
     """Run what is not in the results yet: ResNet-BK first, then one seed of each other model."""
     torch.set_num_threads(threads)
     difference = check_scan()
@@ -162,13 +174,14 @@ def main(out: Path, seeds: int, threads: int, **options: int) -> None:
         "tested_at": list(TESTED),
         **options,
     }
-    results = Results(out, settings)
-    kind = "mambapy" if difference is None else "compiled"
-    results.put("mamba_scan", {"kind": kind, "difference": difference})
+    results = Results(out, settings, device)
+    results.put("mamba_scan", scan_used(difference, device))
     order = [("resnet-bk", seed) for seed in range(seeds)]
     order += [(name, seed) for seed in range(seeds) for name in MODELS if name != "resnet-bk"]
     for name, seed in order:
-        results.once(f"{name}/{seed}", functools.partial(train, MODELS[name], seed=seed, **options))
+        if name in (models or MODELS) and only in (None, seed):
+            run = functools.partial(train, MODELS[name], seed=seed, device=device, **options)
+            results.once(f"{name}/{seed}", run)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from mambapy.mamba import Mamba, MambaBlock, MambaConfig, RMSNorm
 from torch import Tensor, nn
 
 from comparison.selective_scan import load_library, selective_scan
 
-__all__ = ["MambaLanguageModel", "check_scan"]
+__all__ = ["MambaLanguageModel", "check_scan", "scan_used"]
 
 TOLERANCE = 1e-5
 
@@ -32,16 +34,24 @@ class MambaLanguageModel(nn.Module):  # type: ignore[misc]
         self.layers = Mamba(config)
         self.norm = RMSNorm(d_model, config.rms_norm_eps)
         self.lm_head = nn.Linear(d_model, vocab_size, bias=False)
-        self.scan = "mambapy" if load_library() is None else "compiled"
         for name, module in self.named_modules():
             if isinstance(module, (nn.Linear, nn.Embedding)) and not name.endswith("dt_proj"):
                 nn.init.normal_(module.weight, std=0.02)
-            if isinstance(module, MambaBlock) and self.scan == "compiled":
-                module.selective_scan = selective_scan
+            if isinstance(module, MambaBlock) and load_library() is not None:
+                module.selective_scan = _compiled_on_processors(module.selective_scan)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """The logits of the token after each token, (B, N, vocab_size), from (B, N)."""
         return self.lm_head(self.norm(self.layers(self.embeddings(tokens))))
+
+
+def _compiled_on_processors(scan: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The compiled scan for tensors on the CPU, and the library's own for those on a GPU."""
+
+    def chosen(inputs: Tensor, *rest: Tensor) -> Tensor:
+        return (scan if inputs.is_cuda else selective_scan)(inputs, *rest)
+
+    return chosen
 
 
 def check_scan(length: int = 67) -> float | None:
@@ -71,3 +81,14 @@ def check_scan(length: int = 67) -> float | None:
     if worst > TOLERANCE:
         raise ArithmeticError(f"the compiled scan is {worst:.1e} away from mambapy's own.")
     return worst
+
+
+def scan_used(difference: float | None, device: str) -> dict[str, object]:
+    """Which scan a Mamba runs with.
+
+    Args:
+        difference: What `check_scan` found.
+        device: Where it runs.
+    """
+    compiled = difference is not None and device == "cpu"
+    return {"kind": "compiled", "difference": difference} if compiled else {"kind": "mambapy"}

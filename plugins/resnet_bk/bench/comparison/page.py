@@ -67,6 +67,7 @@ def made_with(content: Runs) -> list[str]:
         versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
         lines.append(
             f"- `{machine['command']}`: {machine['processor']}, {machine['processors']} processors, "
-            f"{machine['threads']} thread(s), Python {machine['python']}, {versions}"
+            f"computed on the {machine['device']}, {machine['threads']} thread(s), "
+            f"Python {machine['python']}, {versions}"
         )
     return [*lines, ""]

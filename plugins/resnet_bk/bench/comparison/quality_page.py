@@ -31,9 +31,7 @@ def mamba_scan(runs: Runs) -> str:
             "Mamba is made of mambapy's blocks with a compiled, fused selective scan, which differs from the "
             f"library's own by {scan['difference']:.1e} at most, gradients included."
         )
-    return (
-        "Mamba is made of mambapy's blocks with the library's scan: there was no C compiler for a fused one."
-    )
+    return "Mamba is made of mambapy's blocks with the library's scan, as on a GPU or without a C compiler."
 
 
 def quality_targets(runs: Runs, kind: str) -> list[str]:
@@ -75,7 +73,7 @@ def time_targets(runs: Runs) -> list[str]:
     return [
         "### Time",
         "",
-        f"{runs['timing']['threads']} thread(s), the models in turn within one run:",
+        f"On {runs['timing']['device']}, {runs['timing']['threads']} thread(s), the models in turn:",
         "",
         *lines,
         "",
@@ -99,7 +97,7 @@ def quality_table(runs: Runs, kind: str) -> list[str]:
                 mean_and_spread([run["loss_half_way"] for run in found]),
                 mean_and_spread([run["loss"] for run in found]),
                 ", ".join(f"{run['loss']:.3f}" for run in found),
-                f"+{statistics.fmean(costs):.3f}" if costs else "-",
+                f"{statistics.fmean(costs):+.3f}" if costs else "-",
             ]
         )
     head = [
@@ -135,15 +133,18 @@ def potential(runs: Runs) -> list[str]:
     return [*lines, ""] if lines else []
 
 
-def tuning_table(runs: Runs, kind: str, setting: str) -> list[str]:
-    """The losses at every value tried of a setting."""
-    tried = {name: seeds_of(runs, f"{kind}/{name}") for name in models_in(runs, f"{kind}/")}
-    values = sorted({run[setting] for found in tried.values() for run in found})
+def tuning_table(runs: Runs, kind: str) -> list[str]:
+    """The losses of all that was tried: a column for each rate, a row for each model and dropout."""
+    tried: dict[tuple[str, float], dict[float, float]] = {}
+    for name in models_in(runs, f"{kind}/"):
+        for run in seeds_of(runs, f"{kind}/{name}"):
+            tried.setdefault((name, run["dropout"]), {})[run["rate"]] = run["loss"]
+    rates = sorted({rate for losses in tried.values() for rate in losses})
     rows = []
-    for name, found in tried.items():
-        at = {run[setting]: f"{run['loss']:.3f}" for run in found}
-        rows.append([NAMES[name], *(at.get(value, "-") for value in values)])
-    return table(["model", *(f"{value:g}" for value in values)], rows)
+    for (name, dropout), losses in sorted(tried.items(), key=lambda entry: list(NAMES).index(entry[0][0])):
+        cells = [f"{losses[rate]:.3f}" if rate in losses else "-" for rate in rates]
+        rows.append([NAMES[name], f"{dropout:g}", *cells])
+    return table(["model", "dropout", *(f"{rate:g}" for rate in rates)], rows)
 
 
 def quality_method(content: Runs) -> str:
@@ -155,10 +156,11 @@ def quality_method(content: Runs) -> str:
         f"out. Steps of {settings['rows']} texts of {settings['length']} tokens, the "
         "same for all models; AdamW (0.9, 0.95), weight decay 0.1 on matrices, PyTorch's one-cycle schedule "
         "of rate and momentum, gradients clipped to 1; projections begin at N(0, 0.02). Each model has the "
-        f"rate that was best in {settings['tuning_steps']} steps with seed 0, and for {settings['steps']} "
-        "steps, which read the text several times, the dropout of what its layers add that was best with "
-        "seed 0. Losses are nats per held-out token: the mean over seeds, and in brackets from the least to "
-        "the largest. Memory off is the same trained model with nothing read from its states. "
+        f"rate that was best in {settings['tuning_steps']} steps without dropout; for {settings['steps']} "
+        "steps, which read the text several times, the rate and the dropout of what its layers add that "
+        "were best, found in turns; always with seed 0. Losses are nats per held-out token: the mean over "
+        "seeds, and in brackets from the least to the largest. Memory off is the same trained model with "
+        "nothing read from its states. "
         f"{mamba_scan(content['runs'])}"
     )
 
@@ -193,10 +195,10 @@ def quality(content: Runs) -> list[str]:
         "",
         f"Held-out loss after {settings['tuning_steps']} steps by learning rate, seed 0, no dropout:",
         "",
-        *tuning_table(runs, "tuning", "rate"),
-        f"Held-out loss after {settings['steps']} steps by dropout, seed 0:",
+        *tuning_table(runs, "short-tuning"),
+        f"Held-out loss after {settings['steps']} steps by learning rate and dropout, seed 0:",
         "",
-        *tuning_table(runs, "dropout", "dropout"),
+        *tuning_table(runs, "tuning"),
         "### Made with",
         "",
         *made_with(content),
