@@ -32,7 +32,8 @@ ROOMS = {
         "hookspecs", "logs", "_version",
     },
     "benchmark": {
-        "errors", "atomic", "backends", "data", "formats", "plugins", "runtime", "system", "_version",
+        "errors", "atomic", "backends", "data", "formats", "history", "plugins", "runtime", "system",
+        "_version",
     },
 }  # fmt: skip
 # What `config` and `plugins` may know of `backends`: the records of the contract, and nothing that runs.

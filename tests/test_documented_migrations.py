@@ -18,6 +18,7 @@ FILES = {
     "pyproject.toml",
     "acme_migrations/__init__.py",
     "acme_migrations/family.py",
+    "acme_migrations/scripts.py",
     "acme_migrations/v2.py",
     "acme_migrations/v3.py",
     "tests/test_acme.py",
@@ -132,6 +133,38 @@ def test_the_documented_option_decides(environment: Any, tmp_path: Path) -> None
     keys = {key["key"]: key for key in plan["files"][0]["account"]["keys"]}
 
     assert (keys["gpu"]["target"], keys["gpu"]["why"]) == ("acme.layers", "you chose the CPU")
+
+
+def test_the_documented_check_finds_a_misspelled_setting(environment: Any, tmp_path: Path) -> None:
+    """With its line and the name that was meant; settings as they should be have nothing to say."""
+    file = tmp_path / "acme.yaml"
+    file.write_text("acme:\n  model: a.gguf\n  layer: 3\n  version: 3\n")
+    found = environment.run("migrate", "check-config", file)
+    assert found.returncode == 1
+    assert "acme.layer = 3: there is no such setting" in found.stdout
+    assert "layers" in found.stdout
+    file.write_text("acme:\n  model: a.gguf\n  layers: 3\n  version: 3\n")
+
+    assert environment.run("migrate", "check-config", file).returncode == 0
+
+
+def test_the_documented_foreign_file_is_named(environment: Any, tmp_path: Path) -> None:
+    """What it is, and that it is nothing to migrate."""
+    file = tmp_path / "log.json"
+    file.write_text('{"acme_log": []}')
+    planned = environment.run("migrate", "plan", file)
+
+    assert "a log of Acme Chat, and no settings of it" in planned.stdout
+
+
+def test_the_documented_script_changes(environment: Any, tmp_path: Path) -> None:
+    """One call changes, the other one is told with its line; a second run has nothing to do."""
+    file = tmp_path / "chat.py"
+    file.write_bytes(b"import acme\r\nacme.connect()  # here\r\nacme.connect(8080)\r\n")
+    applied = environment.run("migrate", "apply", file, "--yes")
+    assert applied.returncode == 0, applied.stderr
+    assert "line 3: acme.connect() was left as it is" in applied.stdout + applied.stderr
+    assert file.read_bytes() == b"import acme\r\nacme.open()  # here\r\nacme.connect(8080)\r\n"
 
 
 def test_the_documented_test_passes(package: Path, tmp_path: Path) -> None:

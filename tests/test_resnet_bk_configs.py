@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 
+from modelplug.cli.main import main as modelplug
 from modelplug.config.structure import find_problems
 from modelplug.documents import format_of, read_document
 from modelplug.migration.graph import MigrationGraph
@@ -109,3 +113,77 @@ def test_both_allow_the_same_settings_of_a_training(value: Any) -> None:
                 assert not allowed, field.name
             else:
                 assert allowed, field.name
+
+
+def test_the_smaller_sections_are_those_of_resnet_bk() -> None:
+    """The same names, types and defaults."""
+    from resnet_bk.training.config_file import sections as theirs
+
+    for name in ("DataSection", "CheckpointSection", "MonitoringSection", "QuantizationSection"):
+        pair = [attrs.fields(attrs.resolve_types(getattr(module, name))) for module in (schema, theirs)]
+        ours, others = ([(field.name, field.type, field.default) for field in fields] for fields in pair)
+        assert ours == others
+    assert list(schema.SECTIONS) == list(theirs.SECTIONS)
+
+
+@pytest.fixture(scope="module")
+def libraries() -> None:
+    """Import once what leaves traces in the process."""
+    import torch
+    import transformers
+
+    torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))]).zero_grad()
+    transformers.utils.logging.disable_progress_bar()
+    assert transformers.LlamaForCausalLM
+
+
+@pytest.fixture
+def program(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Runs a program within this process, and gives its status and what it wrote."""
+    monkeypatch.setenv("MODELPLUG_PLUGINS", "migrators")
+    monkeypatch.setenv("MODELPLUG_PLUGIN_DEADLINE", "0")
+
+    def run(main: Callable[[list[str]], object], *arguments: object) -> tuple[object, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return end.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+@pytest.mark.usefixtures("libraries")
+@pytest.mark.filterwarnings("ignore:The configuration asks for")
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_what_was_migrated_trains(path: Path, tmp_path: Path, program: Callable[..., Any]) -> None:
+    """`resnet-bk train --config` takes every file that `modelplug migrate apply` wrote, made smaller."""
+    from resnet_bk.cli.main import main as resnet_bk
+
+    folder, text = tmp_path / "configs", tmp_path / "text.txt"
+    folder.mkdir()
+    for other in path.parent.iterdir():
+        shutil.copyfile(other, folder / other.name)
+    text.write_text("".join(f"the cat sat on mat {number}.\n" for number in range(120)))
+    status, _, error = program(modelplug, "migrate", "apply", folder, "--yes")
+    assert status == 0, error
+    small = [
+        *(
+            f"--set={name}"
+            for name in ("d_model=32", "value_dim=16", "n_layers=1", "n_seq=8", "vocab_size=300")
+        )
+    ]
+    short = ["--steps", 2, "--sequence-length", 8, "--batch-size", 2, "--accumulation", 1, "--device", "cpu"]
+    options = ["-o", tmp_path / "run", *small, *short, "--no-tensorboard", "--json"]
+    status, out, error = program(resnet_bk, "train", text, "--config", folder / path.name, *options)
+    if (folder / path.name).read_bytes() == path.read_bytes():
+        assert (status, "no configuration of version 1.0" in error) == (2, True)
+        return
+    assert status == 0, error
+    assert json.loads(out)["step"] == 2
+    said = sections(path, tmp_path)
+    assert said is not None
+    written = json.loads((tmp_path / "run" / "training.json").read_text())
+    typed = {"steps", "sequence_length", "batch_size", "accumulation", "device", "tensorboard", "recovery"}
+    assert {name: written[name] for name in said.get("training", {}).keys() - typed} == {
+        name: value for name, value in said.get("training", {}).items() if name not in typed
+    }

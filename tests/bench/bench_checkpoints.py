@@ -1,6 +1,7 @@
-"""How fast a checkpoint of 4 GB is migrated, against copying the file, and how much memory that takes.
+"""How fast a checkpoint of 4 GB is migrated, against copying it, and how much memory that takes.
 
-Each is a whole process on one disk, durability included; a copy is synced to the disk, too.
+Of each form there is: a file of `torch.save`, a safetensors file, and folders with a model in several files
+of either kind. Each is a whole process on one disk, durability included; a copy is synced to the disk, too.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import Any
 
 import attrs
 
-from modelplug.migration.checkpoints import TensorData
+from modelplug.migration.checkpoints import NewFile, TensorData
+from modelplug.migration.checkpoints.safetensors_file import safetensors_file
 from modelplug_migrators.resnet_bk.checkpoints.reading.plain import Ref
 from modelplug_migrators.resnet_bk.checkpoints.torch_file import torch_file
 
@@ -28,6 +30,7 @@ LENGTH = 512
 VOCABULARY = 65536
 EXPERTS = 4
 LAYERS = 12
+SHARDS = 3
 ROUNDS = 3
 CHUNK = 1 << 22
 LARGEST = VOCABULARY * WIDTH * 4
@@ -38,6 +41,13 @@ import json, resource, subprocess, sys
 process = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, check=True)
 peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
 print(json.dumps({"peak": peak, "result": json.loads(process.stdout)}))
+"""
+COPYING = """
+import os, pathlib, shutil, sys
+path, target = map(pathlib.Path, sys.argv[1:])
+(shutil.copytree if path.is_dir() else shutil.copyfile)(path, target)
+for file in [target, *target.rglob("*")] if target.is_dir() else [target]:
+    os.fsync(os.open(file, os.O_RDONLY))
 """
 
 
@@ -122,69 +132,129 @@ def shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
     yield "lm_head.bias", (VOCABULARY,)
 
 
-def write_checkpoint(path: Path) -> None:
+Tensors = dict[str, Filler]
+
+
+def write_torch_file(path: Path, tensors: Tensors) -> None:
     """A checkpoint as `torch.save` writes it."""
-    block = os.urandom(1 << 20)
-    state = OrderedDict((name, Ref(name, Filler(shape, block))) for name, shape in shapes())
+    state = OrderedDict((name, Ref(name, tensor)) for name, tensor in tensors.items())
+    write(path, torch_file(path.name, {"model": state, "epoch": 1, "step": 1, "config": {"top_k": 1}}))
+
+
+def write_safetensors_file(path: Path, tensors: Tensors) -> None:
+    """A model alone."""
+    write(path, safetensors_file(path.name, {name: (name, tensor) for name, tensor in tensors.items()}))
+
+
+def write_torch_folder(folder: Path, tensors: Tensors) -> None:
+    """A model in several files of `torch.save`, with an index."""
+
+    def shard(path: Path, part: Tensors) -> None:
+        state = OrderedDict((name, Ref(name, tensor)) for name, tensor in part.items())
+        write(path, torch_file(path.name, state))
+
+    write_folder(folder, tensors, "pytorch_model", ".bin", shard)
+
+
+def write_safetensors_folder(folder: Path, tensors: Tensors) -> None:
+    """A model in several safetensors files, with an index."""
+    write_folder(folder, tensors, "model", ".safetensors", write_safetensors_file)
+
+
+def write_folder(
+    folder: Path, tensors: Tensors, stem: str, ending: str, shard: Callable[[Path, Tensors], None]
+) -> None:
+    """A model in several files."""
+    folder.mkdir()
+    parts: list[Tensors] = [{} for _ in range(SHARDS)]
+    for name, tensor in sorted(tensors.items(), key=lambda item: -item[1].size):
+        smallest = min(parts, key=lambda part: sum(held.size for held in part.values()))
+        smallest[name] = tensor
+    places: dict[str, str] = {}
+    for number, part in enumerate(parts, 1):
+        file = f"{stem}-{number:05}-of-{SHARDS:05}{ending}"
+        places |= dict.fromkeys(part, file)
+        shard(folder / file, part)
+    (folder / f"{stem}{ending}.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    (folder / "config.json").write_text(json.dumps({"vocab_size": VOCABULARY, "d_model": WIDTH, "top_k": 1}))
+
+
+def write(path: Path, file: NewFile) -> None:
+    """Write a file, until it is on the disk."""
     sink = FileSink(path)
-    torch_file(path.name, {"model": state, "epoch": 1, "step": 1, "config": {"top_k": 1}}).write(sink)
+    file.write(sink)
     os.fsync(sink.stream.fileno())
     sink.stream.close()
 
 
+FORMS: dict[str, tuple[str, Callable[[Path, Tensors], None]]] = {
+    "torch file": ("large.pt", write_torch_file),
+    "safetensors file": ("large.safetensors", write_safetensors_file),
+    "folder of torch files": ("torch-folder", write_torch_folder),
+    "folder of safetensors files": ("safetensors-folder", write_safetensors_folder),
+}
+
+
 def copy_seconds(path: Path) -> float:
-    """Copy the file, until the copy is on the disk."""
-    target = path.with_name("copy.pt")
+    """Copy the file or folder, until the copy is on the disk."""
+    target = path.with_name("copy")
     began = time.perf_counter()
-    script = (
-        "import os, shutil, sys; shutil.copyfile(*sys.argv[1:]); "
-        "f = os.open(sys.argv[2], os.O_RDONLY); os.fsync(f)"
-    )
-    subprocess.run([sys.executable, "-c", script, str(path), str(target)], check=True)
+    subprocess.run([sys.executable, "-c", COPYING, str(path), str(target)], check=True)
     seconds = time.perf_counter() - began
-    target.unlink()
+    remove(target)
     return seconds
 
 
 def migrate(path: Path, home: Path) -> tuple[float, int]:
-    """Seconds and bytes of memory that migrating takes; the file is brought back afterwards."""
+    """Seconds and bytes of memory that migrating takes; the checkpoint is brought back afterwards."""
     environ = {**os.environ, "MODELPLUG_HOME": str(home)}
     program = [sys.executable, "-m", "modelplug", "migrate"]
+    options = ["--yes", "--json", "--option", "top_k=1"]
     began = time.perf_counter()
     process = subprocess.run(
-        [sys.executable, "-c", MEASURED, *program, "apply", str(path), "--yes", "--json"],
+        [sys.executable, "-c", MEASURED, *program, "apply", str(path), *options],
         env=environ,
         stdout=subprocess.PIPE,
         check=True,
     )
     seconds = time.perf_counter() - began
     measured = json.loads(process.stdout)
-    assert measured["result"]["made"] == [str(path.with_suffix(""))]
+    assert measured["result"]["made"] == [str(path if path.is_dir() else path.with_suffix(""))]
     subprocess.run([*program, "rollback", "--yes"], env=environ, stdout=subprocess.DEVNULL, check=True)
     for leftover in (home / "migrations").glob("*/moved/*/*"):
-        subprocess.run(["rm", "-r", str(leftover)], check=True)
+        remove(leftover)
     return seconds, measured["peak"]
 
 
+def remove(path: Path) -> None:
+    """Remove a file or folder."""
+    subprocess.run(["rm", "-r", str(path)], check=True)
+
+
 def main(out: Path) -> list[dict[str, Any]]:
-    """Copy and migrate in turn, and take the medians."""
-    with tempfile.TemporaryDirectory(dir=out, prefix="checkpoints-") as scratch:
-        path = Path(scratch) / "large.pt"
-        write_checkpoint(path)
-        size = path.stat().st_size
-        copies, migrations, peaks = [], [], []
-        for number in range(ROUNDS):
-            copies.append(copy_seconds(path))
-            seconds, peak = migrate(path, Path(scratch) / f"home-{number}")
-            migrations.append(seconds)
-            peaks.append(peak)
-    copied, migrated = statistics.median(copies), statistics.median(migrations)
-    title = f"migrate {size / 1e9:.1f} GB"
-    speeds = f"{size / migrated / 1e6:.0f} MB/s, where copying makes {size / copied / 1e6:.0f}"
-    return [
-        record(f"{title}: speed by that of copying ({speeds})", copied / migrated, "", 0.5, "higher"),
-        record(f"{title}: peak memory", max(peaks) / 1e6, "MB", MEMORY_LIMIT / 1e6, "lower"),
-    ]
+    """Copy and migrate each form in turn, and take the medians."""
+    block = os.urandom(1 << 20)
+    tensors = {name: Filler(shape, block) for name, shape in shapes()}
+    size = sum(tensor.size for tensor in tensors.values())
+    records = []
+    for form, (name, make) in FORMS.items():
+        with tempfile.TemporaryDirectory(dir=out, prefix="checkpoints-") as scratch:
+            path = Path(scratch) / name
+            make(path, tensors)
+            copies, migrations, peaks = [], [], []
+            for number in range(ROUNDS):
+                copies.append(copy_seconds(path))
+                seconds, peak = migrate(path, Path(scratch) / f"home-{number}")
+                migrations.append(seconds)
+                peaks.append(peak)
+        copied, migrated = statistics.median(copies), statistics.median(migrations)
+        title = f"migrate a {form} of {size / 1e9:.1f} GB"
+        speeds = f"{size / migrated / 1e6:.0f} MB/s, where copying makes {size / copied / 1e6:.0f}"
+        records += [
+            record(f"{title}: speed by that of copying ({speeds})", copied / migrated, "", 0.5, "higher"),
+            record(f"{title}: peak memory", max(peaks) / 1e6, "MB", MEMORY_LIMIT / 1e6, "lower"),
+        ]
+    return records
 
 
 def record(name: str, value: float, unit: str, threshold: float, better: str) -> dict[str, Any]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from modelplug.backends.api import load_async as load_async
     from modelplug.backends.api import recommend as recommend
     from modelplug.backends.async_model import AsyncModel as AsyncModel
+    from modelplug.backends.converting import Conversion as Conversion
+    from modelplug.backends.converting import ModelConverter as ModelConverter
     from modelplug.backends.detect import BackendManager as BackendManager
     from modelplug.backends.detect import SystemChecker as SystemChecker
     from modelplug.backends.inspection import ModelInspector as ModelInspector
@@ -34,14 +36,21 @@ if TYPE_CHECKING:
     from modelplug.backends.types import BackendReport as BackendReport
     from modelplug.backends.types import BackendSettings as BackendSettings
     from modelplug.backends.types import BackendState as BackendState
+    from modelplug.backends.types import ConversionPlan as ConversionPlan
     from modelplug.backends.types import ConvertRequest as ConvertRequest
     from modelplug.backends.types import LoadRequest as LoadRequest
     from modelplug.backends.types import LoadResult as LoadResult
     from modelplug.backends.types import Recommendation as Recommendation
+    from modelplug.benchmark.backend_tester import BackendTester as BackendTester
     from modelplug.benchmark.comparer import Comparison as Comparison
     from modelplug.benchmark.comparer import PerformanceComparer as PerformanceComparer
     from modelplug.benchmark.model_benchmark import ModelBenchmark as ModelBenchmark
+    from modelplug.benchmark.model_tester import ModelTester as ModelTester
+    from modelplug.benchmark.optimizing.optimizer import ConfigOptimizer as ConfigOptimizer
+    from modelplug.benchmark.optimizing.proposal import OptimizationProposal as OptimizationProposal
     from modelplug.benchmark.records import BenchmarkReport as BenchmarkReport
+    from modelplug.benchmark.tested import ModelTestReport as ModelTestReport
+    from modelplug.benchmark.tested import ModelTestResult as ModelTestResult
     from modelplug.benchmark.workload import Benchmark as Benchmark
     from modelplug.config import ConfigManager as ConfigManager
     from modelplug.config import ConfigValidator as ConfigValidator
@@ -70,6 +79,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "modelplug.backends.api": ("GGUFModel", "inspect", "load", "load_async", "recommend"),
     "modelplug.backends.async_model": ("AsyncModel",),
+    "modelplug.backends.converting": ("Conversion", "ModelConverter"),
     "modelplug.backends.detect": ("BackendManager", "SystemChecker"),
     "modelplug.backends.inspection": ("ModelInspector",),
     "modelplug.backends.model": (
@@ -88,14 +98,20 @@ _HOMES = {
         "BackendReport",
         "BackendSettings",
         "BackendState",
+        "ConversionPlan",
         "ConvertRequest",
         "LoadRequest",
         "LoadResult",
         "Recommendation",
     ),
+    "modelplug.benchmark.backend_tester": ("BackendTester",),
     "modelplug.benchmark.comparer": ("Comparison", "PerformanceComparer"),
     "modelplug.benchmark.model_benchmark": ("ModelBenchmark",),
+    "modelplug.benchmark.model_tester": ("ModelTester",),
+    "modelplug.benchmark.optimizing.optimizer": ("ConfigOptimizer",),
+    "modelplug.benchmark.optimizing.proposal": ("OptimizationProposal",),
     "modelplug.benchmark.records": ("BenchmarkReport",),
+    "modelplug.benchmark.tested": ("ModelTestReport", "ModelTestResult"),
     "modelplug.benchmark.workload": ("Benchmark",),
     "modelplug.config": ("ConfigManager", "ConfigValidator"),
     "modelplug.errors": ("ModelplugError",),

@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-__all__ = ["write_atomically"]
+__all__ = ["move_into_place", "write_atomically"]
 
 _WINDOWS_ATTEMPTS = 20
 _WINDOWS_PAUSE = 0.05
@@ -52,6 +52,22 @@ def write_atomically(path: Path, data: bytes | str, *, mode: int | None = None) 
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+    _sync_folder(target.parent)
+
+
+def move_into_place(temporary: Path, target: Path) -> None:
+    """Give a finished file its name, in one step that survives a power cut.
+
+    Args:
+        temporary: The file, in the folder of `target`.
+        target: Its name from now on; a file of that name is replaced.
+
+    Raises:
+        OSError: It can't be written to the disk, or renamed; `target` is as it was.
+    """
+    with temporary.open("rb+") as stream:
+        os.fsync(stream.fileno())
+    _replace(temporary, target)
     _sync_folder(target.parent)
 
 

@@ -25,14 +25,20 @@ if TYPE_CHECKING:
     import click
 
     from modelplug.backends.model import Model
-    from modelplug.backends.types import BackendReport, BackendSettings, ConvertRequest, LoadRequest
+    from modelplug.backends.types import (
+        BackendReport,
+        BackendSettings,
+        ConversionPlan,
+        ConvertRequest,
+        LoadRequest,
+    )
     from modelplug.formats.model_info import ModelInfo
     from modelplug.migration.steps import Family, Migration
     from modelplug.system.info import SystemInfo
 
 __all__ = ["ENTRY_POINT_GROUP", "HOOKSPEC_VERSION", "hookimpl", "hookspec"]
 
-HOOKSPEC_VERSION: Final = "1.1"
+HOOKSPEC_VERSION: Final = "1.2"
 ENTRY_POINT_GROUP: Final = "modelplug"
 
 hookspec = pluggy.HookspecMarker("modelplug")
@@ -92,11 +98,26 @@ def modelplug_load_model(request: LoadRequest) -> Model | None:
 
 
 @hookspec(firstresult=True)
+def modelplug_plan_conversion(request: ConvertRequest) -> ConversionPlan | None:
+    """Say what a conversion would come to, without doing it.
+
+    Called before a conversion, and when it is asked whether a model can be converted. Reads configuration and
+    headers only, and writes nothing. None says that the plugin does not convert such models;
+    `ConversionRefusedError` that it does, but not this one, and why. The first result that is not None is
+    used. Since 1.2.
+    """
+    raise AssertionError
+
+
+@hookspec(firstresult=True)
 def modelplug_convert_model(request: ConvertRequest) -> Path | None:
     """Convert a model to another format.
 
-    Called when the user asks for a conversion. Writes to `request.output` only, and returns the path of the
-    result. The first result that is not None is used. Since 1.0.
+    Called with a request that the same plugin has planned (`modelplug_plan_conversion`). Writes to
+    `request.output` only, a file that does not exist yet and is not the final place: the core verifies the
+    result and moves it there, or removes it. Before it returns that path, the plugin has read every tensor it
+    wrote back from the file and compared it with the source. Raises `ConversionError` if it can't go on. The
+    first result that is not None is used; plugins are asked since 1.2. Since 1.0.
     """
     raise AssertionError
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -143,3 +145,24 @@ def reports() -> Reports:
 def steady() -> Callable[[float], list[float]]:
     """Ten rounds around a value, half a percent apart at most."""
     return lambda value: [value * (1 + 0.001 * offset) for offset in (0, 3, -2, 1, -4, 5, -1, 2, -3, 4)]
+
+
+@pytest.fixture
+def speaking(
+    own_home: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Install three engines that say what their settings want, for this process and those it starts.
+
+    They are the only ones there are then: `alpha`, which is preferred, `beta` and `gamma`.
+    """
+    directory = tmp_path_factory.mktemp("speaking")
+    information = directory / "speaking-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: speaking\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text("[modelplug]\nspeaking = modelplug_speaking\n")
+    paths = [str(directory), str(Path(__file__).parent / "speaking")]
+    for path in paths:
+        monkeypatch.syspath_prepend(path)
+    inherited = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*paths, *inherited]))
+    monkeypatch.setenv("MODELPLUG_PLUGINS", "speaking")

@@ -278,3 +278,15 @@ def test_a_damaged_plan_is_refused(planner: Planner, old: Path, damage: str) -> 
         del data["files"][0]["account"]
     with pytest.raises(ValueError, match=r"SHA-256|format 99|damaged"):
         Plan.from_dict(data)
+
+
+def test_a_path_with_dots_is_no_second_name(
+    planner: Planner, old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From whatever folder it is given."""
+    (old.parent / "sub").mkdir()
+    monkeypatch.chdir(old.parent / "sub")
+    plan = planner.plan([Path("..") / old.name])
+
+    assert [file.path for file in plan.files] == [Path(os.path.realpath(old))]
+    assert plan.aliases == {}

@@ -76,6 +76,19 @@ def test_configurations_of_other_programs_are_left_alone(values: dict[str, Any])
     assert recognise(values) is None
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"model_type": "resnet_bk", "architectures": ["ResNetBK"], "transformers_version": "4.57.0"},
+        {"use_bitnet": True, "use_birman_schwinger": True, "n_heads": 4},
+    ],
+)
+def test_names_of_others_beside_our_own_are_no_matter(more: dict[str, Any]) -> None:
+    """Whoever says the kind of model, or several of our names, has a ResNet-BK."""
+    assert recognise({"d_model": 256, "n_layers": 8, **more}) is not None
+    assert recognise({"d_model": 256, "n_layers": 8, "vocab_size": 9, "n_seq": 4, "n_heads": 4}) is None
+
+
 def test_a_configuration_says_its_version(configs: Any) -> None:
     """The mark counts more than any name; nothing is to be done for the current version."""
     values = {"resnet_bk": "1.0", "model": {"d_model": 64, "use_mourre": True}}

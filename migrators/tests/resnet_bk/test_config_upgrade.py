@@ -233,6 +233,8 @@ def test_a_base_that_is_missing_is_a_thing_to_do(configs: Any) -> None:
         "resnet_bk": "1.0", "_base_": "nowhere.yaml", "training": {"learning_rate": 0.1},
     }  # fmt: skip
     assert "nowhere.yaml" in told(plan, "todo")[0]
+    several = configs.plan("_base_: [a.yaml, b.yaml]\nmodel:\n  d_model: 64\n  n_layers: 2\n  n_seq: 4\n")
+    assert "a.yaml" in told(several, "todo")[0]
 
 
 def test_shares_of_the_steps_and_of_the_rate(configs: Any) -> None:

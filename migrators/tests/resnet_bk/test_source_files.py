@@ -88,9 +88,12 @@ def test_older_code_beside_a_command_is_told(programs: Any) -> None:
         TODAY + MADE + "y = m(x).logits\n",
         "!nvidia-smi\nn = LanguageModel(d_model=4)\n",
     ]
-    (told,) = programs.todos(before, "n.ipynb")
-    assert told.endswith("this cell has IPython's own commands in it and stays as it is")
-    assert before.splitlines()[int(told.partition(":")[0]) - 1].strip() == '"n = LanguageModel(d_model=4)\\n"'
+    todos = programs.todos(before, "n.ipynb")
+    assert all(
+        told.endswith("this cell has IPython's own commands in it and stays as it is") for told in todos
+    )
+    lines = [before.splitlines()[int(todo.partition(":")[0]) - 1].strip() for todo in todos]
+    assert lines == [json.dumps(IMPORT), '"n = LanguageModel(d_model=4)\\n"']
 
 
 def test_a_cell_that_is_no_python_is_told(programs: Any) -> None:
@@ -126,6 +129,15 @@ def test_blocks_of_markdown_are_one_program(programs: Any) -> None:
         "```bash\nLanguageModel(d_model=3)\n```\n\n`LanguageModel(d_model=3)`\n\n"
         '````python title="x.py"\nm = ResNetBK(MambaKillerConfig(d_model=3))\n````\n'
     )
+    assert programs.migrate(before, "README.md") == after
+
+
+def test_each_block_of_markdown_keeps_an_import_of_its_own(programs: Any) -> None:
+    """Who reads one block can run it without the others."""
+    block = "```python\n{}m{} = {}(d_model=3)\n```\n"
+    before = block.format(IMPORT, 1, "LanguageModel") + "and\n" + block.format(IMPORT, 2, "LanguageModel")
+    today = "ResNetBK(MambaKillerConfig(d_model=3))"
+    after = before.replace(IMPORT, TODAY).replace("LanguageModel(d_model=3)", today)
     assert programs.migrate(before, "README.md") == after
 
 

@@ -109,6 +109,7 @@ def train(
         "dropout": dropout,
         "steps": steps,
         "seed": seed,
+        "device": corpus.device,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "training_loss": statistics.fmean(losses[-20:]),
         "loss_half_way": middle,
@@ -210,6 +211,21 @@ def measure_times(corpus: Corpus, rounds: int) -> dict[str, Any]:
     }
 
 
+def settings_of(text: Path, corpus: Corpus, steps: int, tuning_steps: int) -> dict[str, Any]:
+    """What all runs have in common."""
+    return {
+        "text": text.name,
+        "text_sha256": hashlib.sha256(text.read_bytes()).hexdigest(),
+        "training_tokens": len(corpus.training),
+        "held_out_tokens": len(corpus.held_out),
+        "vocabulary": VOCABULARY,
+        "length": corpus.length,
+        "rows": corpus.rows,
+        "steps": steps,
+        "tuning_steps": tuning_steps,
+    }
+
+
 @click.command(help=(__doc__ or "").partition("\n")[0])
 @click.option("--text", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
@@ -244,18 +260,7 @@ def main(
     torch.set_num_threads(threads)
     difference = check_scan()
     corpus = Corpus.read(text, rows, length, device)
-    settings = {
-        "text": text.name,
-        "text_sha256": hashlib.sha256(text.read_bytes()).hexdigest(),
-        "training_tokens": len(corpus.training),
-        "held_out_tokens": len(corpus.held_out),
-        "vocabulary": VOCABULARY,
-        "length": corpus.length,
-        "rows": corpus.rows,
-        "steps": options["steps"],
-        "tuning_steps": options["tuning_steps"],
-    }
-    results = Results(out, settings, device)
+    results = Results(out, settings_of(text, corpus, options["steps"], options["tuning_steps"]), device)
     scan = scan_used(difference, device)
     if timing:
         results.put(

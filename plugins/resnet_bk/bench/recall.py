@@ -135,6 +135,21 @@ def train(
     return figures
 
 
+def settings_of(options: dict[str, int]) -> dict[str, Any]:
+    """What all runs have in common; the options are those of `train`."""
+    return {
+        "pairs": PAIRS,
+        "keys": KEYS,
+        "values": VALUES,
+        "noises": NOISES,
+        "layers": LAYERS,
+        "rate": RATE,
+        "trained_at": [SHORT, LONG],
+        "tested_at": list(TESTED),
+        **options,
+    }
+
+
 @click.command(help=(__doc__ or "").partition("\n")[0])
 @click.option(
     "--out",
@@ -163,18 +178,7 @@ def main(
     """Run what is not in the results yet: ResNet-BK first, then one seed of each other model."""
     torch.set_num_threads(threads)
     difference = check_scan()
-    settings = {
-        "pairs": PAIRS,
-        "keys": KEYS,
-        "values": VALUES,
-        "noises": NOISES,
-        "layers": LAYERS,
-        "rate": RATE,
-        "trained_at": [SHORT, LONG],
-        "tested_at": list(TESTED),
-        **options,
-    }
-    results = Results(out, settings, device)
+    results = Results(out, settings_of(options), device)
     results.put("mamba_scan", scan_used(difference, device))
     order = [("resnet-bk", seed) for seed in range(seeds)]
     order += [(name, seed) for seed in range(seeds) for name in MODELS if name != "resnet-bk"]

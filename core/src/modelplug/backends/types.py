@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ __all__ = [
     "BackendSettings",
     "BackendState",
     "Candidate",
+    "ConversionPlan",
     "ConvertRequest",
     "Deadlines",
     "Estimate",
@@ -213,6 +214,7 @@ class ConvertRequest:
         format: The format wanted, as `ModelInfo.format` spells it.
         output: Where to write; the plugin must not write anywhere else.
         options: Further wishes, for example `{"quantization": "Q8_0"}`.
+        progress: To be told what is being done and how much of the whole is, from 0 to 1, now and then.
     """
 
     path: Path
@@ -220,6 +222,20 @@ class ConvertRequest:
     format: str
     output: Path
     options: Mapping[str, Any] = attrs.field(factory=dict)
+    progress: Callable[[str, float], None] = lambda _step, _done: None
+
+
+@attrs.frozen(kw_only=True)
+class ConversionPlan:
+    """What a conversion would come to, as `modelplug_plan_conversion` says.
+
+    Attributes:
+        size: Bytes the result takes, at most.
+        notes: What the result lacks or does otherwise than its source, in full sentences.
+    """
+
+    size: int
+    notes: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

@@ -34,6 +34,7 @@ class BenchmarkCandidate:
         backend: The backend's name; empty if none suits.
         report: What detection says of it; None if there is none.
         settings: The settings asked for.
+        force: Whether to try it even if it does not fit into memory by estimate.
         estimate: The generation speed expected; None without a basis.
         problem: Why it can't be run; None if it can be tried.
     """
@@ -44,6 +45,7 @@ class BenchmarkCandidate:
     backend: str
     report: BackendReport | None = None
     settings: dict[str, Any] = attrs.field(factory=dict)
+    force: bool = False
     estimate: Estimate | None = None
     problem: ModelplugError | None = None
 
@@ -114,7 +116,8 @@ def _candidates(
     selector = BackendSelector(runtime)
     recommendation = selector.get_recommendation(info, **given)
     suitable = [candidate for candidate in recommendation.candidates if candidate.suitable]
-    common: dict[str, Any] = {"label": "", "name": model, "info": info, "settings": dict(settings)}
+    common: dict[str, Any] = {"label": "", "name": model, "info": info}
+    common |= {"settings": dict(settings), "force": force}
     reports = runtime.backends.reports()
     if not suitable:
         problem = selector.failure(info, recommendation, **given)

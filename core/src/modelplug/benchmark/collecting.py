@@ -10,6 +10,7 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from modelplug.backends.model import CancelToken
     from modelplug.benchmark.accelerators import AcceleratorWatch
     from modelplug.benchmark.candidates import BenchmarkCandidate
     from modelplug.benchmark.energy import EnergyMeter
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
     from modelplug.errors import ModelplugError
     from modelplug.runtime import Runtime
 
-__all__ = ["Collected", "Instruments"]
+__all__ = ["Collected", "Instruments", "MeasuringStoppedError"]
+
+
+class MeasuringStoppedError(Exception):
+    """The measuring was stopped in the middle of a round; it never leaves this room."""
 
 
 @attrs.define(kw_only=True)
@@ -32,6 +37,7 @@ class Instruments:
         deadline: Seconds for loading and for each first token; None takes the settings' own.
         longest_request: Seconds after which a request is given up.
         on_step: Told of each workload before it is measured.
+        stop: Ends the engine and the round at once when set; None lets every round come to its end.
     """
 
     runtime: Runtime
@@ -41,6 +47,12 @@ class Instruments:
     deadline: float | None
     longest_request: float
     on_step: Callable[[str], None]
+    stop: CancelToken | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was set."""
+        return self.stop is not None and self.stop.cancelled
 
     def since_start(self) -> float:
         """Seconds since the benchmark began."""

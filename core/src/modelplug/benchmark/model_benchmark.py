@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from modelplug.benchmark.candidates import choose_candidates
 from modelplug.benchmark.run import BenchmarkRun, Plan
 from modelplug.benchmark.workload import QUICK, STANDARD, Benchmark, choose_workloads
@@ -13,6 +15,7 @@ from modelplug.errors import ModelplugError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from modelplug.backends.model import CancelToken
     from modelplug.benchmark.candidates import BenchmarkCandidate
     from modelplug.benchmark.records import BenchmarkReport, CandidateResult
     from modelplug.benchmark.run import Progress
@@ -117,18 +120,27 @@ class ModelBenchmark:
         candidates = choose_candidates(models, backends, settings or {}, self._runtime, force=force)
         return self.measure(candidates, plan)
 
-    def measure(self, candidates: Sequence[BenchmarkCandidate], plan: Plan) -> BenchmarkReport:
+    def measure(
+        self, candidates: Sequence[BenchmarkCandidate], plan: Plan, *, stop: CancelToken | None = None
+    ) -> BenchmarkReport:
         """Measure candidates that were chosen already, each with settings of its own.
 
         Args:
             candidates: What to measure.
             plan: How much.
+            stop: Ends the benchmark at once when set, in the middle of a round; what was measured stays. With
+                it rounds begin whatever the budget says.
 
         Raises:
             KeyboardInterrupt: The user ended it; the attribute `report` has everything until then.
         """
         run = BenchmarkRun(
-            candidates, plan, self._runtime, on_progress=self._on_progress, on_round=self._on_round
+            candidates,
+            plan,
+            self._runtime,
+            on_progress=self._on_progress,
+            on_round=self._on_round,
+            stop=stop,
         )
         try:
             run.run()
@@ -169,12 +181,14 @@ class ModelBenchmark:
             KeyboardInterrupt: The user ended it; the attribute `report` has everything until then.
         """
         plan = _plan_like(base, quick=quick, rounds=rounds, budget=budget, deadline=deadline)
-        candidates: list[BenchmarkCandidate] = []
+        distinct: dict[tuple[Path, str, str], BenchmarkCandidate] = {}
         for before in base.candidates:
             backends = [before.backend] if before.backend else []
             for name in models or [self._still_there(before)]:
-                candidates += choose_candidates([name], backends, before.requested, self._runtime)
-        distinct = {(candidate.info.path, candidate.backend): candidate for candidate in candidates}
+                for candidate in choose_candidates([name], backends, before.requested, self._runtime):
+                    label = candidate.label if models else before.label
+                    identity = (candidate.info.path, candidate.backend, repr(candidate.settings))
+                    distinct[identity] = attrs.evolve(candidate, label=label)
         return self.measure(tuple(distinct.values()), plan)
 
     def _still_there(self, earlier: CandidateResult) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from modelplug.benchmark.accelerators import AcceleratorWatch
-from modelplug.benchmark.collecting import Collected, Instruments
+from modelplug.benchmark.collecting import Collected, Instruments, MeasuringStoppedError
 from modelplug.benchmark.energy import EnergyMeter
 from modelplug.benchmark.environment import observe, with_load_after
 from modelplug.benchmark.metrics import draw_metrics
@@ -20,6 +20,7 @@ from modelplug.errors import ModelplugError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from modelplug.backends.model import CancelToken
     from modelplug.benchmark.candidates import BenchmarkCandidate
     from modelplug.benchmark.workload import Benchmark
     from modelplug.runtime import Runtime
@@ -95,6 +96,8 @@ class BenchmarkRun:
         runtime: Plugins, settings and history.
         on_progress: Told of every step.
         on_round: Given the report so far after every round, to keep it.
+        stop: Ends the benchmark at once when set, in the middle of a round; what was measured stays. With it
+            rounds begin whatever the budget says.
     """
 
     def __init__(
@@ -105,11 +108,13 @@ class BenchmarkRun:
         *,
         on_progress: Callable[[Progress], None] | None = None,
         on_round: Callable[[BenchmarkReport], None] | None = None,
+        stop: CancelToken | None = None,
     ) -> None:
         self._plan = plan
         self._runtime = runtime
         self._on_progress = on_progress
         self._on_round = on_round
+        self._stop = stop
         self._collected = [
             Collected(candidate=candidate, error=candidate.problem) for candidate in candidates
         ]
@@ -142,9 +147,13 @@ class BenchmarkRun:
             deadline=self._plan.deadline,
             longest_request=longest,
             on_step=self._tell,
+            stop=self._stop,
         )
         try:
             self._measure(instruments)
+        except MeasuringStoppedError:
+            # What was measured until then is the result.
+            pass
         except KeyboardInterrupt:
             self._interrupted = True
             raise
@@ -170,6 +179,9 @@ class BenchmarkRun:
                     self._on_round(self.report)
 
     def _another_round_fits(self, number: int, count: int) -> bool:
+        if self._stop is not None:
+            # A round that is cut short by it is worth something too.
+            return not self._stop.cancelled
         spent = time.perf_counter() - self._began
         return spent + spent / number <= self._plan.seconds * count
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import attrs
 
 from modelplug.backends.model import CancelToken, GenerateParams
+from modelplug.benchmark.collecting import MeasuringStoppedError
 from modelplug.benchmark.prompts import PromptCutter
 from modelplug.benchmark.records import RequestRecord, RoundRecord
 from modelplug.benchmark.watching import MemoryWatch, ProcessorShare, yardstick
-from modelplug.errors import BackendError
+from modelplug.errors import BackendError, ModelplugError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from modelplug.benchmark.collecting import Collected, Instruments
     from modelplug.benchmark.workload import Benchmark
 
-__all__ = ["measure_round"]
+__all__ = ["measure_round", "statistics_missing"]
 
 WARM_UPS = 5
 """At most so many requests warm a workload up."""
@@ -54,8 +55,21 @@ def measure_round(
 
     Raises:
         ModelplugError: The engine failed.
+        MeasuringStoppedError: `instruments.stop` was set.
         KeyboardInterrupt: The user has had enough.
     """
+    try:
+        _load_and_measure(collected, number, workloads, instruments)
+    except ModelplugError as error:
+        # An engine that was ended from here has not failed.
+        if instruments.stopped:
+            raise MeasuringStoppedError from error
+        raise
+
+
+def _load_and_measure(
+    collected: Collected, number: int, workloads: Sequence[Benchmark], instruments: Instruments
+) -> None:
     from modelplug.backends.api import load
 
     candidate = collected.candidate
@@ -68,11 +82,15 @@ def measure_round(
         fallback="never",
         runtime=instruments.runtime,
         timeout=instruments.deadline,
+        cancel=instruments.stop,
+        force=candidate.force,
         purpose="benchmark",
         **candidate.settings,
     ) as model:
         _note_effective(collected, model)
         worker: WorkerProcess = model.engine.process  # type: ignore[attr-defined]
+        if instruments.stop is not None:
+            instruments.stop.on_cancel(worker.kill)
         loaded_at = time.monotonic()
         memory, share = MemoryWatch(worker), ProcessorShare(worker)
         try:
@@ -219,14 +237,7 @@ class _Round:
         ended = time.monotonic()
         stats = None if last is None else last.stats
         if last is None or stats is None or stats.first_token_seconds is None or stats.total_seconds is None:
-            raise BackendError(
-                "the engine ended its answer without statistics",
-                backend=self._collected.candidate.backend,
-                phase="generate",
-                cause="contract",
-                why="the last chunk of every answer must have them",
-                advice="Report this to the author of the plugin.",
-            )
+            raise statistics_missing(self._collected.candidate.backend)
         return RequestRecord(
             workload=workload.name,
             round=self._number,
@@ -253,6 +264,22 @@ class _Round:
         if len(watts) < _LEAST_READINGS:
             return None
         return (processor or 0.0) + sum(watts) / len(watts) * (ended - began)
+
+
+def statistics_missing(backend: str) -> BackendError:
+    """The error for an answer whose last chunk does not have what every last chunk must have.
+
+    Args:
+        backend: The engine that gave it.
+    """
+    return BackendError(
+        "the engine ended its answer without statistics",
+        backend=backend,
+        phase="generate",
+        cause="contract",
+        why="the last chunk of every answer must have them",
+        advice="Report this to the author of the plugin.",
+    )
 
 
 def _repetitions(seconds: float) -> int:

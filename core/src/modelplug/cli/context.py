@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from modelplug.errors import ModelplugError
     from modelplug.runtime import Runtime
 
-__all__ = ["App"]
+__all__ = ["App", "telling_lines"]
 
 _OPENINGS = frozenset({"A", "An", "It", "Its", "No", "Some", "The", "There", "This"})
 _STACKS = ("Fatal Python error", "Traceback (most recent call last)")
@@ -70,7 +70,7 @@ class App:
         if error.why:
             click.echo(f"  why: {error.why}", err=True)
         tail = str(error.data.get("stderr_tail") or "").strip()
-        words = tail.splitlines() if self.debug else _telling_lines(tail)
+        words = tail.splitlines() if self.debug else telling_lines(tail)
         if words:
             click.echo("  the engine's last words:", err=True)
             for line in words:
@@ -79,7 +79,8 @@ class App:
             click.echo(f"  try: {error.advice}", err=True)
 
 
-def _telling_lines(tail: str) -> list[str]:
+def telling_lines(tail: str) -> list[str]:
+    """The lines of an engine's last words that say most of its end."""
     lines = tail.splitlines()
     # The interpreter's stacks follow what the engine said of its end, and say less.
     stack = next((number for number, line in enumerate(lines) if line.startswith(_STACKS)), len(lines))

@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from modelplug.benchmark.run import Progress
     from modelplug.cli.context import App
 
-__all__ = ["measuring", "measuring_options", "output_option", "save_outputs", "settings_of"]
+__all__ = [
+    "ProgressDisplay",
+    "measuring",
+    "measuring_options",
+    "output_option",
+    "save_outputs",
+    "settings_of",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -119,7 +126,7 @@ def measuring(app: App) -> Iterator[ModelBenchmark]:
 
 
 class ProgressDisplay:
-    """Shows on standard error where a benchmark is: a bar on a terminal, a line now and then elsewhere.
+    """Shows on standard error where a measurement is: a bar on a terminal, a line now and then elsewhere.
 
     Args:
         app: The invocation.
@@ -149,12 +156,21 @@ class ProgressDisplay:
             self._bar.stop()
 
     def show(self, progress: Progress) -> None:
-        """Show one step."""
+        """Show one step of a benchmark."""
         text = f"round {progress.round + 1} of {progress.rounds}: {progress.label}, {progress.step}"
+        self.say(text, progress.done)
+
+    def say(self, text: str, done: float) -> None:
+        """Show what is being done.
+
+        Args:
+            text: What it is.
+            done: The part of the whole that is done, from 0 to 1.
+        """
         if self._bar is not None:
             from rich.markup import escape
 
-            self._bar.update(self._task, completed=progress.done, description=escape(text))
+            self._bar.update(self._task, completed=done, description=escape(text))
         elif time.monotonic() - self._last_line >= _LINE_SECONDS:
             self._last_line = time.monotonic()
             self._app.note(text)

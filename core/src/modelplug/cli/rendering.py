@@ -44,6 +44,13 @@ def wrapped(text: str, *, indent: str = "    ") -> str:
 
     width = max(60, min(shutil.get_terminal_size().columns, 110))
     return "\n".join(
-        textwrap.fill(line, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False)
+        textwrap.fill(
+            line,
+            width,
+            initial_indent=indent,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
         for line in text.splitlines()
     )

@@ -18,6 +18,11 @@ from modelplug.errors.base import (
     PluginError,
     UsageError,
 )
+from modelplug.errors.converting import (
+    ConversionError,
+    ConversionMismatchError,
+    ConversionRefusedError,
+)
 from modelplug.errors.migrating import (
     AmbiguousKindError,
     BackupDamagedError,
@@ -68,6 +73,9 @@ __all__ = [
     "CapabilityError",
     "ConfigError",
     "ContextOverflowError",
+    "ConversionError",
+    "ConversionMismatchError",
+    "ConversionRefusedError",
     "DoesNotFitError",
     "FutureVersionError",
     "GenerationCancelledError",

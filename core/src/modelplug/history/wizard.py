@@ -72,7 +72,8 @@ class SettingChange:
     def __str__(self) -> str:
         parts = [("runs", self.runs), ("failures", self.failures)]
         evidence = "; ".join(f"{what} {numbers(which)}" for what, which in parts if which)
-        return f"{self.key}: {json.dumps(self.old)} -> {json.dumps(self.new)}: {self.reason} ({evidence})"
+        change = f"{self.key}: {json.dumps(self.old)} -> {json.dumps(self.new)}: {self.reason}"
+        return f"{change} ({evidence})" if evidence else change
 
 
 @attrs.frozen(kw_only=True)

@@ -198,7 +198,7 @@ class _Collector:
         candidate = Candidate(real, given_as=given)
         self.by_identity[identity] = candidate
         self.candidates.append(candidate)
-        if real != given.expanduser().absolute():
+        if str(real) != os.path.abspath(given.expanduser()):  # noqa: PTH100  `..` names no other file
             self.aliases[given] = real
 
     def _walk(self, folder: Path) -> Iterator[Path]:

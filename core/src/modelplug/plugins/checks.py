@@ -174,6 +174,7 @@ CHECKS: dict[str, Callable[[object], Any]] = {
     "modelplug_backend_settings": _settings,
     "modelplug_inspect_model": _instance("modelplug.formats.model_info", "ModelInfo"),
     "modelplug_load_model": _instance("modelplug.backends.model", "Model"),
+    "modelplug_plan_conversion": _instance("modelplug.backends.types", "ConversionPlan"),
     "modelplug_convert_model": _path,
     "modelplug_bundled_models": _models,
     "modelplug_migrations": _items("migrations", _is_something),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +148,18 @@ def test_torch_reads_it(workshop: Any) -> None:
     assert found["optimizer"]["param_groups"][0]["betas"] == (0.9, 0.999)
     for name, tensor in state.items():
         assert found["model"][name].reshape(-1).view(torch.uint8).numpy().tobytes() == tensor.data
+
+
+def test_numbers_of_numpy_become_numbers(workshop: Any, tmp_path: Path) -> None:
+    """Torch loads no others as data; an array of them becomes a tensor."""
+    torch, numpy = pytest.importorskip("torch"), pytest.importorskip("numpy")
+    folder = workshop.migrate(workshop.save(workshop.state())).path
+    plain = torch.load(downgrade(workshop, folder).path, weights_only=True)
+    best = {"loss": numpy.float32(0.1), "at": numpy.int64(-7), "is_good": numpy.bool_(True)}
+    path = tmp_path / "with_numbers.pt"
+    torch.save({**plain, "best": best, "seen": Counter("aab"), "history": numpy.arange(3)}, path)
+    found = torch.load(downgrade(workshop, workshop.migrate(path).path).path, weights_only=True)
+
+    assert found["best"] == {"loss": float(numpy.float32(0.1)), "at": -7, "is_good": True}
+    assert found["seen"] == {"a": 2, "b": 1}
+    assert found["history"].tolist() == [0, 1, 2]

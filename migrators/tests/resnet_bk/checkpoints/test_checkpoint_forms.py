@@ -80,6 +80,10 @@ def forms(shop: Any) -> dict[str, Callable[[Any], dict[str, Any]]]:
         "scripts/merge_models.py": lambda _: {
             "config": CONFIG, "args": {}, "merged_from": ["a.pt", "b.pt"], "merge_method": "mean",
         },
+        "PyTorch Lightning": lambda s: {
+            "optimizer_states": [shop.optimizer(s)], "lr_schedulers": [], "epoch": 1, "global_step": 7,
+            "hyper_parameters": CONFIG, "callbacks": {}, "pytorch-lightning_version": "2.1.0",
+        },
         "iterative pruning": lambda _: {"pruning_masks": {"blocks.0": shop.tensor(4)}, "metrics": {}},
         "transfer learning": lambda _: {"phase": "finetune", "pretrain_metrics": {}, "finetune_metrics": {}},
     }  # fmt: skip
@@ -118,6 +122,25 @@ def test_what_wrappers_put_before_the_names_goes(workshop: Any, prefix: str, bar
     made = workshop.migrate(path)
 
     assert read(made.model["model.layers.1.norm.bias"]) == state["blocks.1.layer_norm.bias"].data
+
+
+def test_what_lightning_keeps_in_lists(workshop: Any) -> None:
+    """One optimizer is the optimizer; several are kept as a list, and read back."""
+    state = workshop.state()
+    rest = {"state_dict": state, "epoch": 1, "global_step": 7, "lr_schedulers": []}
+    one = workshop.migrate(workshop.save({**rest, "optimizer_states": [workshop.optimizer(state)]}, "one.pt"))
+    both = [workshop.optimizer(state), workshop.optimizer(state)]
+    two = workshop.migrate(workshop.save({**rest, "optimizer_states": both}, "two.pt"))
+
+    assert one.states["optimizer"]["param_groups"][0]["betas"] == (0.9, 0.999)
+    (name,) = two.states
+    assert [kept["param_groups"] for kept in two.states[name]] == [each["param_groups"] for each in both]
+
+
+def test_experts_are_told_by_a_configuration_in_sections(workshop: Any) -> None:
+    """As files with sections say them, and programs that keep the whole file."""
+    path = workshop.save({"model_state_dict": workshop.state(), "config": {"model": {"top_k": 2}}})
+    assert workshop.migrate(path).config["top_k"] == 2
 
 
 def test_a_bare_state_dict(workshop: Any) -> None:

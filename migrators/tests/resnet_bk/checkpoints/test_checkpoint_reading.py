@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import datetime
 import enum
 import pickle
 import random
@@ -113,6 +114,7 @@ def test_values_of_every_kind(tmp_path: Path, zipped: bool, protocol: int) -> No
         "device": torch.device("cuda", 1), "dtype": torch.bfloat16, "scalar": numpy.float32(1.5),
         "array": numpy.arange(6.0).reshape(2, 3),
         "turned": numpy.asfortranarray(numpy.arange(6).reshape(2, 3)),
+        "moment": datetime.datetime(2025, 11, 26, 18, 40, 1, 250),  # noqa: DTZ001  as programs write it
         "arguments": argparse.Namespace(lr=0.1), "parameter": torch.nn.Parameter(torch.ones(2)),
     }  # fmt: skip
     found = read_back(saved(tmp_path, value, zipped=zipped, protocol=protocol))
@@ -122,7 +124,7 @@ def test_values_of_every_kind(tmp_path: Path, zipped: bool, protocol: int) -> No
     assert found == {
         **{name: each for name, each in value.items() if name in found},
         "default": {1: 2}, "deque": [1, 2], "path": "/a/b", "size": Size((2, 3)), "device": Device("cuda:1"),
-        "dtype": Global("torch.bfloat16"), "arguments": {"lr": 0.1},
+        "dtype": Global("torch.bfloat16"), "arguments": {"lr": 0.1}, "moment": "2025-11-26T18:40:01.000250",
     }  # fmt: skip
     assert type(found["ordered"]) is collections.OrderedDict
     assert isinstance(scalar, Scalar)

@@ -5,16 +5,23 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelplug.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from modelplug.backends.model import Model
-    from modelplug.backends.types import BackendReport, BackendSettings, LoadRequest
+    from modelplug.backends.types import (
+        BackendReport,
+        BackendSettings,
+        ConversionPlan,
+        ConvertRequest,
+        LoadRequest,
+    )
     from modelplug.system.info import SystemInfo
 
-MODELPLUG_HOOKSPEC_VERSION = "1.0"
+MODELPLUG_HOOKSPEC_VERSION = "1.2"
 
 NAME = "llamacpp"
 
@@ -64,6 +71,22 @@ def modelplug_load_model(request: LoadRequest) -> Model | None:
     from modelplug_llamacpp.engine import LlamaCppModel
 
     return LlamaCppModel(request)
+
+
+@hookimpl
+def modelplug_plan_conversion(request: ConvertRequest) -> ConversionPlan | None:
+    """Say what converting a model directory of the Llama family to GGUF would come to."""
+    from modelplug_llamacpp.conversion import plan
+
+    return plan(request)
+
+
+@hookimpl
+def modelplug_convert_model(request: ConvertRequest) -> Path | None:
+    """Convert a model directory of the Llama family to GGUF."""
+    from modelplug_llamacpp.conversion import convert
+
+    return convert(request)
 
 
 def _setting_names() -> tuple[str, ...]:

@@ -25,13 +25,16 @@ COST_WITHOUT_MEMORY = 0.1
 
 def mamba_scan(runs: Runs) -> str:
     """Which scan the Mamba ran with."""
-    scan = runs["mamba_scan"]
-    if scan["kind"] == "compiled":
-        return (
-            "Mamba is made of mambapy's blocks with a compiled, fused selective scan, which differs from the "
-            f"library's own by {scan['difference']:.1e} at most, gradients included."
-        )
-    return "Mamba is made of mambapy's blocks with the library's scan, as on a GPU or without a C compiler."
+    scan, of_the_library = runs["mamba_scan"], "Mamba is made of mambapy's blocks with the library's scan"
+    if scan["kind"] != "compiled":
+        return f"{of_the_library}, as on a GPU or without a C compiler."
+    here = (
+        "a compiled, fused one, which differs from it by "
+        f"{scan['difference']:.1e} at most, gradients included."
+    )
+    if any(run.get("device", "cpu") != "cpu" for run in runs.values()):
+        return f"{of_the_library}; on the CPU, where times are measured, with {here}"
+    return f"{of_the_library} replaced by {here}"
 
 
 def quality_targets(runs: Runs, kind: str) -> list[str]:
@@ -141,7 +144,9 @@ def tuning_table(runs: Runs, kind: str) -> list[str]:
             tried.setdefault((name, run["dropout"]), {})[run["rate"]] = run["loss"]
     rates = sorted({rate for losses in tried.values() for rate in losses})
     rows = []
-    for (name, dropout), losses in sorted(tried.items(), key=lambda entry: list(NAMES).index(entry[0][0])):
+    for (name, dropout), losses in sorted(
+        tried.items(), key=lambda entry: (list(NAMES).index(entry[0][0]), entry[0][1])
+    ):
         cells = [f"{losses[rate]:.3f}" if rate in losses else "-" for rate in rates]
         rows.append([NAMES[name], f"{dropout:g}", *cells])
     return table(["model", "dropout", *(f"{rate:g}" for rate in rates)], rows)

@@ -174,6 +174,78 @@ def test_settings_come_from_a_file_and_options_go_before_them(
     assert "Did you mean steps?" in json.loads(outcome.out)["advice"]
 
 
+def test_a_configuration_says_everything_about_a_run(
+    invoke: Invoke, text_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Model, training, data and folder; what is typed goes before it, and --resume needs nothing of it."""
+    (tmp_path / "run.yaml").write_text(
+        "resnet_bk: '1.0'\n"
+        "model: {vocab_size: 280, d_model: 32, n_layers: 2, n_seq: 16}\n"
+        "training: {steps: 4, batch_size: 4, sequence_length: 16, learning_rate: 0.01, device: cpu,\n"
+        "  warmup: 0.5}\n"
+        f"data: {{texts: [{text_file.name}], validation_fraction: 0.2}}\n"
+        "checkpoint: {save_dir: runs/a}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    changes = ["--set", "n_layers=1", "--set", "vocab_size=270"]
+    outcome = invoke("train", "--config", "run.yaml", *changes, "--steps", 2, "--json")
+    assert outcome.status == 0, outcome.err
+    result = json.loads(outcome.out)
+    assert result["step"] == 2
+    written = json.loads(Path("runs/a/training.json").read_text())
+    names = ("steps", "batch_size", "sequence_length", "learning_rate", "device", "warmup")
+    assert tuple(written[name] for name in names) == (2, 4, 16, 0.01, "cpu", 0.5)
+    config = json.loads((Path(result["checkpoint"]) / "config.json").read_text())
+    assert (config["vocab_size"], config["d_model"], config["n_layers"]) == (270, 32, 1)
+    assert json.loads(Path("runs/a/run.json").read_text())["data"]["vocabulary"] == 270
+    (tmp_path / "run.yaml").unlink()
+    again = invoke("train", "--resume", "-o", "runs/a", "--steps", 3, "--json")
+    assert again.status == 0, again.err
+    assert json.loads(again.out)["step"] == 3
+
+
+def test_a_model_that_is_named_goes_before_that_of_the_configuration(
+    invoke: Invoke, quick: list[object], text_file: Path, tmp_path: Path
+) -> None:
+    """And that is said."""
+    (tmp_path / "run.json").write_text('{"resnet_bk": "1.0", "model": {"d_model": 32}}')
+    outcome = invoke(
+        "train",
+        text_file,
+        "-o",
+        tmp_path / "run",
+        *quick,
+        "--config",
+        tmp_path / "run.json",
+        "--steps",
+        1,
+        "--json",
+    )
+    assert outcome.status == 0, outcome.err
+    assert "--model takes the place of the section model" in outcome.err
+    checkpoint = Path(json.loads(outcome.out)["checkpoint"])
+    assert json.loads((checkpoint / "config.json").read_text())["model_type"] == "llama"
+
+
+def test_what_a_configuration_says_that_is_unknown_is_refused(
+    invoke: Invoke, text_file: Path, tmp_path: Path
+) -> None:
+    """With its line and the name that was probably meant, before anything is written."""
+    (tmp_path / "run.yaml").write_text("resnet_bk: '1.0'\ntraining:\n  learning_rte: 0.1\n")
+    outcome = invoke("train", text_file, "-o", tmp_path / "run", "--config", tmp_path / "run.yaml", "--json")
+    assert outcome.status == 2
+    (problem,) = json.loads(outcome.out)["problems"]
+    assert (problem["line"], problem["key"], problem["nearest"]) == (
+        3,
+        "training.learning_rte",
+        "learning_rate",
+    )
+    assert "line 3" in outcome.err
+    assert not (tmp_path / "run").exists()
+    outcome = invoke("train", text_file)
+    assert (outcome.status, "--output DIR" in outcome.err) == (2, True)
+
+
 def test_validation_texts_can_be_named(
     invoke: Invoke, quick: list[object], text_file: Path, tmp_path: Path
 ) -> None:

@@ -51,9 +51,9 @@ class OldCheckpoint:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What is known of the model: the configuration, and before it the arguments of the program."""
-        arguments = self.entries.get("args")
-        return {**(arguments if isinstance(arguments, dict) else {}), **self.config}
+        """What is known of the model: the configuration, then its section `model`, then the arguments."""
+        parts = (self.entries.get("args"), self.config.get("model"), self.config)
+        return {name: value for part in parts if isinstance(part, dict) for name, value in part.items()}
 
     def refs(self) -> dict[str, Ref]:
         """Every tensor there is, by the name that says where it stands."""

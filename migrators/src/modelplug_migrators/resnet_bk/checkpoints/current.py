@@ -109,7 +109,7 @@ def open_current(folder: Path) -> CurrentCheckpoint:
     try:
         states = {str(name): _state(folder, str(name)) for name in names}
         training_state = unflatten(_plain_json(folder / layout.STATE_FILE), {})
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, OSError, RecursionError) as error:
         raise ModelFileError(
             f"the checkpoint {folder.name} is damaged",
             path=folder,
@@ -142,7 +142,7 @@ def _state(folder: Path, name: str) -> Any:
     if path.is_file():
         found = open_safetensors(path).tensors
         tensors = {key: Ref(f"{name}/{key}", tensor) for key, tensor in found.items()}
-    return unflatten(_plain_json(folder / f"{name}.json"), tensors)
+    return unflatten(json.loads((folder / f"{name}.json").read_bytes()), tensors)
 
 
 def _given(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,9 +17,11 @@ MODEL_NAMES: Final = ("model_state_dict", "state_dict", "model")
 STATES: Final[Mapping[str, str]] = {
     "optimizer_state_dict": "optimizer",
     "optimizer": "optimizer",
+    "optimizer_states": "optimizer",
     "scheduler_state_dict": "scheduler",
     "scheduler": "scheduler",
     "lr_scheduler": "scheduler",
+    "lr_schedulers": "scheduler",
     "scaler_state_dict": "scaler",
     "scaler": "scaler",
     "ema_state_dict": "ema",
@@ -85,6 +87,7 @@ FORMS: Final[tuple[Form, ...]] = (
     _form("scripts/train_phase8.py", "step", "epoch", "loss", _OPTIMIZER, _SCHEDULER, "config"),
     _form("scripts/reborn.py", "config", "args", "reborn_from", "training_info"),
     _form("scripts/merge_models.py", "config", "args", "merged_from", "merge_method"),
+    _form("PyTorch Lightning", "epoch", "global_step", "optimizer_states", "lr_schedulers"),
     _form("iterative pruning", "pruning_masks", "metrics"),
     _form("transfer learning", "phase", "pretrain_metrics", "finetune_metrics"),
 )  # fmt: skip

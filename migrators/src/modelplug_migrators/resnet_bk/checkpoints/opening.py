@@ -32,7 +32,7 @@ CONFIG_FILE = "config.json"
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _RANDOM = frozenset({"random_state", "rng_state", "rng_states"})
-_CONFIGS = ("config", "model_config")
+_CONFIGS = ("config", "model_config", "hyper_parameters")
 # What transformers' Trainer puts beside a model.
 _COMPANIONS = {"optimizer.pt": "optimizer", "optimizer.bin": "optimizer", "scheduler.pt": "scheduler"}
 _RANDOM_FILE = "rng_state.pth"
@@ -159,9 +159,16 @@ def _take_entries(checkpoint: OldCheckpoint, entries: Mapping[Any, Any]) -> None
         elif name in _RANDOM:
             checkpoint.random[name] = value
         elif name in forms.STATES or name.endswith("_state_dict"):
-            checkpoint.states[name] = value
+            checkpoint.states[name] = _only_one(value)
         else:
             checkpoint.entries[name] = value
+
+
+def _only_one(value: Any) -> Any:
+    """A state, taken out of the list in which Lightning holds those of several optimizers."""
+    if isinstance(value, list) and len(value) < 2:
+        return value[0] if value else None
+    return value
 
 
 # Folders --------------------------------------------------------------------------------------------------

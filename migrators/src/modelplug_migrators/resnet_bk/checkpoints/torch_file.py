@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from modelplug.migration.checkpoints import NewFile
 from modelplug_migrators.resnet_bk.checkpoints.reading.plain import Ref
-from modelplug_migrators.resnet_bk.checkpoints.reading.records import Device, Global, Size
+from modelplug_migrators.resnet_bk.checkpoints.reading.records import Device, Global, Scalar, Size
 from modelplug_migrators.resnet_bk.checkpoints.reading.stored import STORAGE_TYPES, row_major
 
 if TYPE_CHECKING:
@@ -116,7 +116,9 @@ class _Pickler:
     def _tensor(self, ref: Ref) -> None:
         tensor = ref.tensor
         storage = _STORAGES.get(tensor.dtype)
-        if storage is None or ref.is_array:
+        if ref.is_array:
+            raise UnwritableError(f"{ref.key} is an array of NumPy's, which torch does not load as data")
+        if storage is None:
             raise UnwritableError(
                 f"{ref.key} is of the type {tensor.dtype}, which torch before 2.3 did not write"
             )
@@ -139,6 +141,10 @@ class _Pickler:
             self._save(value.lengths)
         elif isinstance(value, Device):
             self._save(value.name)
+        elif isinstance(value, Scalar) and value.number is not None:
+            self._save(value.number)
+        elif isinstance(value, Counter):
+            self._save(dict(value))
         elif isinstance(value, Global) and value.name.startswith("torch."):
             module, _, name = value.name.rpartition(".")
             self._put(b"c", module.encode(), b"\n", name.encode(), b"\n")

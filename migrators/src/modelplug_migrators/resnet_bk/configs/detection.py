@@ -26,6 +26,7 @@ _IN_BROKEN_TEXT = re.compile(
     "|".join(sorted(name for names in BROUGHT.values() for name in names if len(name) > 5)) + "|n_seq"
 )
 _LARGEST_BROKEN = 1024 * 1024
+_OWN_ENOUGH = 2
 # What `config.json` of a 1.0 model says, and none of an older one.
 _OF_MODEL_FILES = frozenset({"mixer", "state_bytes"})
 
@@ -79,9 +80,12 @@ def recognise(values: Mapping[str, Any]) -> Recognised | None:
         seen = ("model_type is resnet_bk", "there is mixer or state_bytes: config.json of a 1.0 model")
         return Recognised(version=V1_0, confidence=Confidence.CERTAIN, evidence=seen)
     names = _names(top)
-    if is_dataset_list(values) or not is_own(_model_type(top)) or FOREIGN_MODELS.intersection(names):
-        return None
     own = {name for brought in BROUGHT.values() for name in brought} & names
+    if is_dataset_list(values) or not is_own(_model_type(top)):
+        return None
+    # Whoever says the kind of model, or several of our names, may say what others say too.
+    if FOREIGN_MODELS & names and _model_type(top) is None and len(own) < _OWN_ENOUGH:
+        return None
     based = isinstance(top.get(BASE), str) and bool(own or TRAINING & names)
     if not SHAPE & names and not based:
         return None

@@ -72,9 +72,9 @@ def _fill(work: Work, section: str) -> None:
 def _tell_base(editor: ConfigEditor, root: KeyPath, context: StepContext) -> None:
     """Say what has to become of the configuration that this one takes over from."""
     name = editor.get((*root, BASE))
-    if not isinstance(name, str):
+    if name is None:
         return
-    found = context.read(name)
+    found = context.read(name) if isinstance(name, str) else None
     if not isinstance(found, dict):
         editor.todo(
             f"{spell((*root, BASE))} names {name}, which is not there or can't be understood; what it says "

@@ -71,12 +71,14 @@ def write(program: Program, changes: Iterable[ImportChange]) -> None:
         program: The program.
         changes: What becomes of each.
     """
-    seen: set[tuple[cst.CSTNode | None, Name]] = set()
+    # Blocks of a Markdown file are read one by one: each that had an import keeps one.
+    seen: set[tuple[cst.CSTNode | None, int, Name]] = set()
     last: _Writer | None = None
     for change in sorted(changes, key=lambda each: program.span(each.statement)):
         block = program.parent(program.line_of(change.statement))
-        change.added = [name for name in change.added if (block, name) not in seen]
-        seen.update((block, name) for name in change.names)
+        piece = program.piece(program.span(change.statement)[0])
+        change.added = [name for name in change.added if (block, piece, name) not in seen]
+        seen.update((block, piece, name) for name in change.names)
         writer = _Writer(program, change)
         if last is not None and writer.joins(last):
             last.change.added += change.names

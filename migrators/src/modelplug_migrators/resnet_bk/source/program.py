@@ -13,6 +13,7 @@ from modelplug.migration.account import Severity
 from modelplug_migrators.resnet_bk.source.deadline import Deadline
 from modelplug_migrators.resnet_bk.source.edits import Edits
 from modelplug_migrators.resnet_bk.source.parsing import Unreadable, parse
+from modelplug_migrators.resnet_bk.source.scopes import scopes_of
 from modelplug_migrators.resnet_bk.source.shapes import is_constant
 from modelplug_migrators.resnet_bk.source.slicing import Slice, cut, line_starts
 from modelplug_migrators.resnet_bk.source.vocabulary import Old, resolve
@@ -113,7 +114,7 @@ class Program:
         wrapper = metadata.MetadataWrapper(tree, unsafe_skip_copy=True)
         self.module = wrapper.module
         self._places = wrapper.resolve(metadata.PositionProvider)
-        self._scopes = wrapper.resolve(metadata.ScopeProvider)
+        self._scopes = scopes_of(self.module)
         walk = _Walk()
         self.module.visit(walk)
         self.nodes = walk.nodes
@@ -189,9 +190,13 @@ class Program:
             return node
         return self.enclosing(node, *kinds) or self.module
 
+    def piece(self, offset: int) -> int:
+        """Where the part begins that an offset lies in: a cell, a block, or the whole program."""
+        return max((piece for piece in self._pieces if piece <= offset), default=0)
+
     def first_statement(self, offset: int) -> cst.CSTNode:
-        """The first statement of the part that an offset lies in: a cell, or the whole program."""
-        start = max((piece for piece in self._pieces if piece <= offset), default=0)
+        """The first statement of the part that an offset lies in."""
+        start = self.piece(offset)
         return next(node for node in self.module.body if self.span(node)[0] >= start)
 
     def whole_lines(self, start: int, end: int) -> tuple[int, int]:

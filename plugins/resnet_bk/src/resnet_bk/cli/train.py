@@ -15,24 +15,31 @@ from modelplug.errors import EXIT_INTERRUPTED, UsageError
 if TYPE_CHECKING:
     from modelplug.cli.context import App
     from resnet_bk.cli.inputs import DataWish
-    from resnet_bk.training import TrainingConfig, TrainingResult
+    from resnet_bk.training import ConfigFile, TrainingConfig, TrainingResult
 
 __all__ = ["command"]
 
 _RUN_FILE = "run.json"
+# The bytes, and the end of a text.
+_LEAST_VOCABULARY = 257
 # What the command line calls otherwise than the settings do.
 _OF_DATA = ("texts", "validation", "validation_fraction", "column", "tokenizer", "vocabulary")
 
 
 @click.command("train")
 @click.argument("texts", nargs=-1, metavar="TEXT...")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The folder of the run.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The folder of the run.")
+@click.option(
+    "--config", "config_path", type=click.Path(path_type=Path), help="A configuration of 1.0, with sections."
+)
 @click.option("--resume", is_flag=True, help="Go on from the newest intact checkpoint, if there is one.")
 @click.option("--validation", multiple=True, metavar="TEXT", help="What to evaluate on; may be repeated.")
 @click.option("--validation-fraction", type=click.FloatRange(0, 0.9), default=0.05, show_default=True)
 @click.option("--text-column", "column", default="text", show_default=True, help="Of a saved dataset.")
 @click.option("--tokenizer", metavar="PATH", help="tokenizer.json or a SentencePiece model; else made anew.")
-@click.option("--vocab-size", "vocabulary", type=click.IntRange(257), default=4096, show_default=True)
+@click.option(
+    "--vocab-size", "vocabulary", type=click.IntRange(_LEAST_VOCABULARY), default=4096, show_default=True
+)
 @click.option("--model", type=click.Path(path_type=Path), help="A config.json, or a folder with weights.")
 @click.option(
     "--set", "changes", multiple=True, metavar="NAME=VALUE", help="Entry of the model's configuration."
@@ -63,7 +70,8 @@ def command(
     ctx: click.Context,
     /,
     *,
-    output: Path,
+    output: Path | None,
+    config_path: Path | None,
     resume: bool,
     model: Path | None,
     changes: tuple[str, ...],
@@ -72,6 +80,9 @@ def command(
     **given: Any,
 ) -> None:
     """Train a model on TEXTs: text files, folders of them, or saved Hugging Face datasets.
+
+    --config FILE takes model, training, data and output folder from a configuration of 1.0, such as
+    `modelplug migrate` writes (YAML, JSON, TOML); what is typed goes before it.
 
     Ctrl-C saves a checkpoint and ends; --resume goes on from there, exactly, and everything not given is then
     as it was. Several processes train together under `accelerate launch -m resnet_bk.cli train ...`.
@@ -83,14 +94,19 @@ def command(
     from resnet_bk.training.progress import make_progress
 
     app: App = ctx.obj
+    file = _config_file(app, config_path, model)
+    output = output or file.output
+    if output is None:
+        raise UsageError("there is no folder for the run", advice="`resnet-bk train TEXT --output DIR`")
     stored = _stored(output) if resume else {}
-    wish = _wish(ctx, given, stored)
+    entries = {**stored.get("changes", {}), **file.model, **_changes(changes)}
+    wish = _wish(ctx, given, {**stored.get("data", {}), **_data_of(file, entries)})
     typed = {name: value for name, value in given.items() if name not in _OF_DATA and value is not None}
-    wanted = {**stored.get("settings", {}), **({} if settings is None else _read_object(settings)), **typed}
+    read = {} if settings is None else _read_object(settings)
+    wanted = {**stored.get("settings", {}), **file.training, **read, **typed}
     config = TrainingConfig.from_dict(wanted)
-    if model is None and stored.get("model"):
+    if model is None and not file.model and stored.get("model"):
         model = Path(stored["model"])
-    entries = {**stored.get("changes", {}), **_changes(changes)}
     data = prepare_data(wish, output, sequence_length=config.sequence_length)
     if data.validation is None:
         app.note("there is too little text to keep some for evaluating")
@@ -117,11 +133,33 @@ def command(
         ctx.exit(EXIT_INTERRUPTED)
 
 
-def _wish(ctx: click.Context, given: dict[str, Any], stored: dict[str, Any]) -> DataWish:
-    """What to train on: what was typed, then what the run was begun with, then the defaults."""
+def _config_file(app: App, path: Path | None, model: Path | None) -> ConfigFile:
+    """What the configuration file says; nothing if there is none."""
+    import attrs
+
+    from resnet_bk.training import ConfigFile, read_config_file
+
+    if path is None:
+        return ConfigFile(model={}, training={}, data={})
+    file = read_config_file(path)
+    if model is None or not file.model:
+        return file
+    app.note(f"--model takes the place of the section model in {path}")
+    return attrs.evolve(file, model={})
+
+
+def _data_of(file: ConfigFile, entries: dict[str, Any]) -> dict[str, Any]:
+    """What the file says of the data; a new tokenizer has as many tokens as the model is made for."""
+    tokens = entries.get("vocab_size")
+    if not file.model or type(tokens) is not int or tokens < _LEAST_VOCABULARY:
+        return file.data
+    return {"vocabulary": tokens, **file.data}
+
+
+def _wish(ctx: click.Context, given: dict[str, Any], before: dict[str, Any]) -> DataWish:
+    """What to train on: what was typed, then what file or run say, then the defaults."""
     from resnet_bk.cli.inputs import DataWish
 
-    before = stored.get("data", {})
     values: dict[str, Any] = {}
     for name in _OF_DATA:
         typed = ctx.get_parameter_source(name) is not ParameterSource.DEFAULT and given[name] != ()
@@ -130,7 +168,8 @@ def _wish(ctx: click.Context, given: dict[str, Any], stored: dict[str, Any]) -> 
         raise UsageError(
             "there is nothing to train on",
             why="no text was named",
-            advice="`resnet-bk train TEXT --output DIR`; without TEXT only to --resume a run in DIR.",
+            advice="`resnet-bk train TEXT --output DIR`; without TEXT only to --resume a run in DIR, or with "
+            "a --config that names texts.",
         )
     for name in ("texts", "validation"):
         values[name] = tuple(values[name])

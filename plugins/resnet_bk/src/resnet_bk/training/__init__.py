@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from resnet_bk.training.config import RecoverySettings, TrainingConfig
+from resnet_bk.training.config_file import ConfigFile, read_config_file
 from resnet_bk.training.errors import (
+    ConfigFileError,
     RunExistsError,
     RunMismatchError,
     TrainingConfigError,
@@ -18,6 +20,8 @@ from resnet_bk.training.run import train
 
 __all__ = [
     "Alert",
+    "ConfigFile",
+    "ConfigFileError",
     "GradientStabilityMonitor",
     "LossSpikeMonitor",
     "RecoverySettings",
@@ -28,6 +32,7 @@ __all__ = [
     "TrainingError",
     "TrainingFailedError",
     "TrainingResult",
+    "read_config_file",
     "train",
 ]
 

@@ -8,6 +8,7 @@ from typing import Any
 from modelplug.errors import EXIT_USAGE, ConfigError, ModelplugError
 
 __all__ = [
+    "ConfigFileError",
     "RunExistsError",
     "RunMismatchError",
     "TrainingConfigError",
@@ -24,6 +25,25 @@ class TrainingConfigError(ConfigError):
 
 class TrainingError(ModelplugError):
     """Training can't begin or go on."""
+
+
+class ConfigFileError(TrainingError):
+    """A configuration file can't be used.
+
+    Attributes:
+        path: The file.
+        problems: What is wrong with its entries, each with `line`, `key`, `value`, `allowed`, `nearest` and
+            `kind`; empty if the file can't be used at all.
+    """
+
+    exit_code = EXIT_USAGE
+
+    def __init__(
+        self, what: str, *, path: Path, problems: tuple[dict[str, Any], ...] = (), **rest: Any
+    ) -> None:
+        self.path = path
+        self.problems = problems
+        super().__init__(what, path=path, problems=list(problems), **rest)
 
 
 class RunExistsError(TrainingError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import sys
 from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Any, Final
@@ -31,6 +32,7 @@ _TORCH_TYPES: Final = frozenset(
     }
 )  # fmt: skip
 _MOST_DIMENSIONS: Final = 64
+_MOMENT: Final = 10
 
 
 def is_project(name: str) -> bool:
@@ -148,11 +150,25 @@ def _path(arguments: tuple[Any, ...]) -> str:
     return "/".join(parts).replace("//", "/", 1) if parts else "."
 
 
+def _moment(arguments: tuple[Any, ...]) -> str:
+    """A time, as text: its parts stand in ten bytes."""
+    data = arguments[0] if arguments else b""
+    data = data.encode("latin-1") if isinstance(data, str) else data
+    if not isinstance(data, bytes) or len(data) != _MOMENT:
+        raise ValueError("a time is written in an unknown way")
+    year, fraction = int.from_bytes(data[:2], "big"), int.from_bytes(data[7:], "big")
+    month, day, hour, minute, second = data[2:7]
+    # The highest bit of the month says which of two equal times it is when clocks are put back.
+    moment = datetime.datetime(year, month & 0x7F, day, hour, minute, second, fraction)  # noqa: DTZ001
+    return moment.isoformat()
+
+
 BUILDERS: Final[dict[str, Callable[[tuple[Any, ...]], Any]]] = {
     "collections.OrderedDict": lambda arguments: OrderedDict(_items(arguments)),
     "collections.defaultdict": lambda arguments: dict(arguments[1] if len(arguments) > 1 else ()),
     "collections.Counter": lambda arguments: Counter(dict(arguments[0] if arguments else ())),
     "collections.deque": _items,
+    "datetime.datetime": _moment,
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_tensor_v3": _tensor,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import struct
+from typing import Any, Final
 
 import attrs
 
@@ -18,6 +19,11 @@ __all__ = [
     "Storage",
     "Tensor",
 ]
+
+_NUMBERS: Final = {
+    "f8": "d", "f4": "f", "f2": "e", "i8": "q", "i4": "i", "i2": "h", "i1": "b",
+    "u8": "Q", "u4": "I", "u2": "H", "u1": "B", "b1": "?",
+}  # fmt: skip
 
 
 @attrs.frozen
@@ -113,6 +119,16 @@ class Scalar:
 
     dtype: NumpyType
     data: bytes
+
+    @property
+    def number(self) -> float | bool | None:
+        """Its value as a number of Python's; None for a type that Python has not."""
+        kind = _NUMBERS.get(self.dtype.code)
+        if kind is None or struct.calcsize(f"<{kind}") != len(self.data):
+            return None
+        order = ">" if self.dtype.order == ">" else "<"
+        (found,) = struct.unpack(f"{order}{kind}", self.data)
+        return found  # type: ignore[no-any-return]
 
 
 @attrs.frozen

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import libcst as cst
 from libcst.helpers import get_full_name_for_node
 
+from modelplug_migrators.resnet_bk.source.subject import KEPT
 from modelplug_migrators.resnet_bk.source.vocabulary import AREAS, is_old_module, resolve
 
 if TYPE_CHECKING:
@@ -33,17 +34,20 @@ def _look(subject: Subject, statement: cst.ImportFrom) -> None:
             message = f"which names come from {module} can't be seen: name them in place of *"
             subject.program.todo(message, statement)
         return
-    missing, advice = [], []
+    missing, advice, is_old = [], [], False
     for alias in statement.names:
         name = get_full_name_for_node(alias.name) or ""
         found = resolve(f"{module}.{name}")
         below = known[0] == "src" and len(known) > 1 and known[1] in AREAS
+        is_old |= found is not None and not found[0].is_ours
         if found is None and (not below or is_old_module(f"{module}.{name}")):
             continue
         if found is None or (not found[0].counterpart and not _is_replaced(subject, alias)):
             missing.append(name)
             advice += [found[0].advice] if found and found[0].advice else []
-    if missing:
+    if is_old and subject.program.is_kept(statement):
+        subject.program.todo(KEPT, statement)
+    elif missing:
         there = "; ".join(dict.fromkeys(advice))
         subject.program.todo(
             f"resnet_bk has no {', '.join(missing)}, so this import stays" + (f": {there}" if there else ""),
