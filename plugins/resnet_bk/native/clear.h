@@ -30,6 +30,15 @@
 #undef WITH_CONSTANTS
 #undef ROWS_HELD
 #undef VECTORS_HELD
+#undef HELD
+#undef UNROLLED
+#undef FEW
+#undef PADDING
+#undef PADDED
+#undef SWEEP
+#undef MIXER
+#undef ARENA
+#undef BACK
 #undef FIRSTS
 #undef SECONDS
 #undef LOW_PAIRS

@@ -17,23 +17,6 @@ typedef struct {
     T *normed, *mixed, *logits, *hidden;
 } NAME(decode_scratch);
 
-/* e^x to a few units in the last place, x cut off where the type ends. */
-INLINE VEC NAME(exponential)(VEC x) {
-    VEC low = NAME(splat)(-87.0f), high = NAME(splat)(88.0f);
-    MASK below = x < low, above = x > high;
-    x = (VEC)((below & (MASK)low) | (above & (MASK)high) | (~(below | above) & (MASK)x));
-    VEC shifted = x * 1.44269504f + 12582912.0f; /* the nearest whole power of two, in the lowest bits */
-    VEC power = shifted - 12582912.0f, rest = (x - power * 0.693359375f) + power * 2.12194440e-4f;
-    VEC sum = NAME(splat)(1.9875691500e-4f);
-    sum = sum * rest + 1.3981999507e-3f;
-    sum = sum * rest + 8.3334519073e-3f;
-    sum = sum * rest + 4.1665795894e-2f;
-    sum = sum * rest + 1.6666665459e-1f;
-    sum = sum * rest + 5.0000001201e-1f;
-    sum = sum * rest * rest + rest + 1;
-    return (VEC)((MASK)sum + ((MASK)shifted << 23));
-}
-
 /* x / (1 + e^-x) in place, of whole vectors. */
 SHARED void NAME(silu)(T *values, int64_t count) {
     for (int64_t i = 0; i < count; i += WIDTH) {

@@ -50,6 +50,10 @@ static void *allocate(int64_t bytes) {
 #define SUFFIX _f32_1
 #include "family.h"
 #include "state.h"
+#include "sweeps.h"
+#include "mixer.h"
+#include "mixer_gradient.h"
+#include "norm.h"
 #include "decode.h"
 #include "clear.h"
 #define UNITS 4
@@ -73,6 +77,10 @@ static void *allocate(int64_t bytes) {
 #define SUFFIX _f64_1
 #include "family.h"
 #include "state.h"
+#include "sweeps.h"
+#include "mixer.h"
+#include "mixer_gradient.h"
+#include "norm.h"
 #include "clear.h"
 #define UNITS 4
 #define SUFFIX _f64_4
@@ -81,6 +89,7 @@ static void *allocate(int64_t bytes) {
 
 typedef int64_t (*block_t)(const problem_t *, const array_t *, int64_t, int64_t);
 typedef int64_t (*lane_t)(const problem_t *, const array_t *, int64_t);
+typedef int64_t (*task_t)(const problem_t *, const array_t *, int64_t, int64_t);
 
 /* Merges the result of one block: out of memory wins, otherwise the bits add up. */
 static void merge(int64_t *into, int64_t result) {
@@ -119,6 +128,20 @@ static int64_t over_lanes(const problem_t *problem, const array_t *arrays, lane_
     return result;
 }
 
+/* Runs a kernel over texts, or over the heads of all texts if there are not enough for the threads. */
+static int64_t over_heads(const problem_t *problem, const array_t *arrays, task_t kernel) {
+    int64_t texts = problem->shape[1], heads = problem->shape[2], result = 0;
+    int64_t enough = texts % problem->threads == 0 || texts >= 4 * problem->threads;
+    int64_t together = enough ? heads : 1, tasks = texts * (heads / together);
+#pragma omp parallel for schedule(dynamic) num_threads(problem->threads) if (problem->threads > 1 && tasks > 1)
+    for (int64_t task = 0; task < tasks; task++) {
+        int64_t bits = kernel(problem, arrays, task, together);
+#pragma omp critical(resolvent_merge)
+        merge(&result, bits);
+    }
+    return result;
+}
+
 #define BLOCK_KERNEL(name)                                                                                \
     int64_t EXPORT(name##_f32)(const problem_t *problem, const array_t *arrays) {                         \
         return over_blocks(problem, arrays, name##_block_f32_4, VECTOR_BYTES, name##_block_f32_1,         \
@@ -135,6 +158,13 @@ static int64_t over_lanes(const problem_t *problem, const array_t *arrays, lane_
     int64_t EXPORT(name##_f64)(const problem_t *problem, const array_t *arrays) { \
         return over_lanes(problem, arrays, name##_lane_f64_1);                    \
     }
+#define TASK_KERNEL(name)                                                         \
+    int64_t EXPORT(name##_f32)(const problem_t *problem, const array_t *arrays) { \
+        return over_heads(problem, arrays, name##_task_f32_1);                    \
+    }                                                                             \
+    int64_t EXPORT(name##_f64)(const problem_t *problem, const array_t *arrays) { \
+        return over_heads(problem, arrays, name##_task_f64_1);                    \
+    }
 
 BLOCK_KERNEL(green_diagonal)
 BLOCK_KERNEL(green_diagonal_backward)
@@ -144,6 +174,10 @@ BLOCK_KERNEL(gates)
 BLOCK_KERNEL(gates_backward)
 LANE_KERNEL(state)
 LANE_KERNEL(state_backward)
+LANE_KERNEL(norm)
+LANE_KERNEL(norm_backward)
+TASK_KERNEL(mixer)
+TASK_KERNEL(mixer_backward)
 
 int64_t EXPORT(decode_f32)(const decode_t *model, const void *const *arrays, const float *embedding, float *logits) {
     return decode_f32_1(model, arrays, embedding, logits);

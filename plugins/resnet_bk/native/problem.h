@@ -15,10 +15,12 @@ typedef struct {
     int64_t chunk;          /* sites between two stored states */
     int64_t threads;
     int64_t complex_phase; /* 1: gates are complex numbers; 0: real */
+    int64_t taps;          /* of the convolution */
     double site_limit;     /* largest |potential|, |energy| and eta */
     double hopping_limit;  /* largest |hopping| */
     double coupling_limit; /* largest product of two hoppings */
     double eta_floor;      /* smallest eta */
+    double norm_eps;       /* what a norm adds to the mean of squares */
 } problem_t;
 
 /* Strides count real numbers, also in complex arrays, whose parts lie side by side. */

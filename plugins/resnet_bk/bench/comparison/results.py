@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import sys
-import tempfile
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -80,7 +79,7 @@ class Results:
     def put(self, name: str, figures: dict[str, Any]) -> None:
         """Save the figures of a run in place of any before, and print them."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(Path(tempfile.gettempdir()) / f"{self.path.name}.lock"):
+        with FileLock(self.path.with_suffix(".lock")):
             content = self._content()
             if self._here not in content["machines"]:
                 content["machines"].append(self._here)

@@ -18,6 +18,7 @@ from resnet_bk.modeling.convolution import CausalConvolution
 from resnet_bk.modeling.green_gates import ETA_FLOOR, ETA_GAIN, GreenGates
 from resnet_bk.modeling.green_mixer import GreenMixer
 from resnet_bk.modeling.language_model import ResNetBKForCausalLM
+from resnet_bk.modeling.norm import RootMeanSquareNorm
 from resnet_bk.resolvent.kernels.cpu_decode import DecodeSizes, decode
 from resnet_bk.resolvent.selection import kernel_name
 
@@ -37,7 +38,7 @@ _KNOWN = {
     nn.Embedding,
     nn.Linear,
     nn.ModuleList,
-    nn.RMSNorm,
+    RootMeanSquareNorm,
 }
 _STATES = ("window", "chain", "memory")
 _BYTES = 4

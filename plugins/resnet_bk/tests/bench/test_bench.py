@@ -85,10 +85,12 @@ def test_every_model_has_its_losses(quality_results: Path) -> None:
     runs = _runs_in(quality_results)
     for name in ("resnet-bk", "llama", "mamba"):
         trained = runs[f"training/{name}/0"]
-        for kind, setting in (("tuning", "rate"), ("dropout", "dropout")):
-            tried = [run for key, run in runs.items() if key.startswith(f"{kind}/{name}/")]
-            assert len(tried) > 1
-            assert trained[setting] == min(tried, key=lambda run: run["loss"])[setting]
+        tried = [run for key, run in runs.items() if key.startswith(f"tuning/{name}/")]
+        assert len({run["rate"] for run in tried}) > 1
+        assert len({run["dropout"] for run in tried}) > 1
+        assert trained["loss"] == min(run["loss"] for run in tried)
+        tried_first = [run for key, run in runs.items() if key.startswith(f"short-tuning/{name}/")]
+        assert runs[f"short/{name}/0"]["loss"] == min(run["loss"] for run in tried_first)
         assert 0 < trained["loss"] < 8
         assert abs(trained["parameters"] / runs["training/resnet-bk/0"]["parameters"] - 1) < 0.01
 
@@ -107,6 +109,16 @@ def test_finished_runs_are_not_run_again(run: Run, recall_results: Path) -> None
     assert "resnet-bk/0" not in out
     assert after["resnet-bk/0"]["seconds"] == -1.0
     assert after["attention/0"]["accuracy"] == lost["accuracy"]
+
+
+def test_one_model_and_seed_can_be_run_alone(run: Run, recall_results: Path, tmp_path: Path) -> None:
+    """With the same figures as among the others; so several processes can share the work, and one file."""
+    path = tmp_path / "alone.json"
+    made = run("recall", *_recall(path), "--model", "attention", "--seed", 0)
+    assert made.exit_code == 0, made.output
+    alone = _runs_in(path)
+    assert set(alone) == {"mamba_scan", "attention/0"}
+    assert alone["attention/0"]["accuracy"] == _runs_in(recall_results)["attention/0"]["accuracy"]
 
 
 def test_results_with_other_settings_are_refused(run: Run, recall_results: Path) -> None:

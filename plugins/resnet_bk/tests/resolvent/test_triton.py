@@ -13,7 +13,13 @@ import pytest
 FOLDER = Path(__file__).parent
 # All files of tests that take every kernel. They make their problems smaller where Triton is interpreted.
 QUICK = ("test_against_inverses.py", "test_inputs.py")
-SLOW = ("test_causality.py", "test_gradients.py", "test_memory_layout.py", "test_streaming.py")
+SLOW = (
+    "test_causality.py",
+    "test_gradients.py",
+    "test_many_chunks.py",
+    "test_memory_layout.py",
+    "test_streaming.py",
+)
 
 
 def test_no_file_is_forgotten() -> None:

@@ -11,10 +11,11 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from resnet_bk.configuration import MambaKillerConfig
 from resnet_bk.configuration.warnings import warn_about
 from resnet_bk.errors import InvalidInputError
-from resnet_bk.modeling.block import Block, make_norm
+from resnet_bk.modeling.block import Block
 from resnet_bk.modeling.cache import LayerState, RecurrentCache
 from resnet_bk.modeling.inputs import check_cache, check_embeddings, check_input_ids, check_length, check_mask
 from resnet_bk.modeling.layout import Layout, arrange, restore, take
+from resnet_bk.modeling.norm import make_norm
 from resnet_bk.modeling.pretrained import ResNetBKPreTrainedModel
 from resnet_bk.prime_bump import PrimeBumpPotential
 

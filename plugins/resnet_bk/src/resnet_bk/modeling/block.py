@@ -11,14 +11,9 @@ from resnet_bk.modeling.diagonal_mixer import DiagonalMixer
 from resnet_bk.modeling.feed_forward import make_feed_forward
 from resnet_bk.modeling.green_mixer import GreenMixer
 from resnet_bk.modeling.layout import Layout
+from resnet_bk.modeling.norm import make_norm
 
-__all__ = ["Block", "make_norm"]
-
-
-def make_norm(config: MambaKillerConfig) -> nn.Module:
-    """A norm of the residual stream's width."""
-    kind = nn.LayerNorm if config.norm == "layer" else nn.RMSNorm
-    return kind(config.d_model, eps=config.norm_eps)
+__all__ = ["Block"]
 
 
 class Block(GradientCheckpointingLayer):  # type: ignore[misc]

@@ -33,11 +33,7 @@ class CausalConvolution(nn.Module):  # type: ignore[misc]
         Returns:
             The results, and the window to go on with.
         """
-        before = self.taps - 1
-        if window is None:
-            extended = functional.pad(inputs, (0, 0, before, 0))
-        else:
-            extended = torch.cat([window.to(inputs.dtype), inputs], 1)
+        extended = self._extended(inputs, window)
         if inputs.shape[1] == 1 and window is not None:
             results = (extended * self.weight.t()).sum(1) + self.bias
             return results.to(inputs.dtype).unsqueeze(1), extended[:, 1:].contiguous()
@@ -46,4 +42,16 @@ class CausalConvolution(nn.Module):  # type: ignore[misc]
         planes = extended.unsqueeze(2).permute(0, 3, 1, 2)
         weight = self.weight.to(inputs.dtype)[:, None, :, None]
         results = functional.conv2d(planes, weight, self.bias.to(inputs.dtype), groups=self.weight.shape[0])
-        return results.permute(0, 2, 3, 1).squeeze(2), extended[:, extended.shape[1] - before :].clone()
+        return results.permute(0, 2, 3, 1).squeeze(2), self._end(extended)
+
+    def next_window(self, inputs: Tensor, window: Tensor | None) -> Tensor:
+        """The window to go on with, for who convolves without `forward`; its arguments are the same."""
+        return self._end(inputs if inputs.shape[1] >= self.taps - 1 else self._extended(inputs, window))
+
+    def _extended(self, inputs: Tensor, window: Tensor | None) -> Tensor:
+        if window is None:
+            return functional.pad(inputs, (0, 0, self.taps - 1, 0))
+        return torch.cat([window.to(inputs.dtype), inputs], 1)
+
+    def _end(self, inputs: Tensor) -> Tensor:
+        return inputs[:, inputs.shape[1] - (self.taps - 1) :].clone()

@@ -13,8 +13,9 @@ from typing import TypeVar, cast
 import torch
 
 from resnet_bk import resolvent
+from resnet_bk.resolvent import mixing
 
-__all__ = ["causal_gates", "causal_green_diagonal", "gated_state", "green_diagonal"]
+__all__ = ["can_mix", "causal_gates", "causal_green_diagonal", "gated_state", "green_diagonal", "mix"]
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -31,7 +32,9 @@ def _opaque(function: F) -> F:
     return cast("F", call)
 
 
+can_mix = _opaque(mixing.can_mix)
 causal_gates = _opaque(resolvent.causal_gates)
 causal_green_diagonal = _opaque(resolvent.causal_green_diagonal)
 gated_state = _opaque(resolvent.gated_state)
 green_diagonal = _opaque(resolvent.green_diagonal)
+mix = _opaque(mixing.mix)

@@ -9,12 +9,14 @@ import torch
 from torch.autograd import forward_ad
 from torch.autograd.function import once_differentiable
 
+from resnet_bk.resolvent.kernels import cpu_mixer, cpu_norm
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from resnet_bk.resolvent.kernels.protocol import Kernel
 
-__all__ = ["Causal", "GatedState", "Gates", "GreenDiagonal"]
+__all__ = ["Causal", "GatedState", "Gates", "GreenDiagonal", "Mixer", "Norm"]
 
 
 class _NoGraph:
@@ -194,6 +196,53 @@ class GatedState(_Exact):
                 *saved, output_cotangent, last_cotangent, with_initial=ctx.with_initial
             )
         return (None, None, *gradients)
+
+
+class Mixer(_Exact):
+    """A layer between its two projections."""
+
+    @staticmethod
+    def forward(ctx: Any, keep: bool, *tensors: Tensor | None) -> tuple[Tensor, Tensor, bool]:
+        """Outputs, the last state, and whether all values could be computed with."""
+        inputs = cpu_mixer.MixerInputs(*tensors)
+        found = cpu_mixer.mixer(inputs, keep=keep)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs, found.read, found.kept)
+        return found.outputs, found.last, found.usable
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(
+        ctx: Any, output_cotangent: Tensor | None, last_cotangent: Tensor | None, _usable: None
+    ) -> tuple[Tensor | None, ...]:
+        """Gradients of every input."""
+        *tensors, read, kept = ctx.saved_tensors
+        if output_cotangent is None:
+            output_cotangent = torch.zeros_like(read)
+        output_cotangent = output_cotangent.contiguous().resolve_neg()
+        gradients = cpu_mixer.mixer_backward(
+            cpu_mixer.MixerInputs(*tensors), read, kept, output_cotangent, last_cotangent
+        )
+        return (None, *gradients)
+
+
+class Norm(_Exact):
+    """The root mean square norm of rows."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, weight: Tensor, eps: float) -> Tensor:
+        """The normed rows."""
+        result, scales = cpu_norm.norm(rows, weight, eps)
+        ctx.save_for_backward(rows, weight, scales)
+        return result
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of rows and weight."""
+        rows, weight, scales = ctx.saved_tensors
+        cotangent = cotangent.contiguous().resolve_neg()
+        return (*cpu_norm.norm_backward(rows, weight, scales, cotangent), None)
 
 
 def _without_autocast(device: str) -> AbstractContextManager[Any]:

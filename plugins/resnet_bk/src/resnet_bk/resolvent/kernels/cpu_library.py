@@ -44,10 +44,12 @@ class Problem(ctypes.Structure):
         ("chunk", ctypes.c_int64),
         ("threads", ctypes.c_int64),
         ("complex_phase", ctypes.c_int64),
+        ("taps", ctypes.c_int64),
         ("site_limit", ctypes.c_double),
         ("hopping_limit", ctypes.c_double),
         ("coupling_limit", ctypes.c_double),
         ("eta_floor", ctypes.c_double),
+        ("norm_eps", ctypes.c_double),
     )
 
 
@@ -112,10 +114,12 @@ class Library:
             0,
             torch.get_num_threads() if self.threaded else 1,
             0,
+            0,
             limits.site,
             limits.hopping,
             limits.coupling,
             limits.eta_floor,
+            0.0,
         )
 
 

@@ -1,285 +1,104 @@
-"""The gated matrix state as Triton kernels: one program a sequence, chunk by chunk, matrix products inside.
+"""The gated matrix state on a GPU, in Triton kernels that go over all chunks of all sequences at once.
 
-The formulas are those of `torch_state`, with the same names. Complex numbers are two tensors; with real
-gates the second ones are not computed.
+Forward and back have three steps: what each chunk adds, a carry over the chunks, and the chunks' results.
 """
-
-# ruff: noqa: N803, N806  constants of a kernel are written in capitals, as Triton's users expect
-# mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator"
 
 from __future__ import annotations
 
+import math
+
 import torch
 import triton
-import triton.language as tl
 from torch import Tensor
 
+from resnet_bk.resolvent.kernels import triton_chunks
 from resnet_bk.resolvent.kernels.protocol import StateGradients
+from resnet_bk.resolvent.kernels.triton_gradients import gradients
 
 __all__ = ["state", "state_backward"]
 
 _CHUNK = 32
 # Matrix products have sides of 16 at least.
 _SIDE = 16
+# The carry takes as many chunks and entries of a state at a time: one warp holds them in its registers.
+_ROWS, _BLOCK = 16, 32
+# Of a program for gradients: with fewer its matrices do not fit into the registers.
+_WARPS = 8
 
 
-@triton.jit
-def _multiply(a, b):
-    return a * b
+class _Problem:
+    """Shapes of a call, and its tensors as kernels take them."""
 
+    def __init__(self, keys: Tensor, values: Tensor, alpha: Tensor) -> None:
+        *lead, self.length = alpha.shape
+        self.lead = tuple(lead)
+        self.heads = lead[-1] if lead else 1
+        self.lanes = math.prod(lead)
+        self.chunks = triton.cdiv(self.length, _CHUNK)
+        self.size = (keys.shape[-1], values.shape[-1])
+        self.complex = alpha.is_complex()
 
-@triton.jit
-def _multiply_complex(ar, ai, br, bi):
-    return ar * br - ai * bi, ar * bi + ai * br
+    def rows(self, *tensors: Tensor) -> tuple[list[Tensor], list[int]]:
+        """Tensors (..., N) and (..., N, channels), and their strides over samples, heads and sites."""
+        found, strides = [], []
+        for tensor in tensors:
+            rest = tensor.shape[len(self.lead) :]
+            plain = tensor.reshape(self.lanes // max(self.heads, 1), self.heads, *rest)
+            if len(rest) == 2 and plain.stride(-1) != 1:
+                plain = plain.contiguous()
+            found.append(_numbers(plain))
+            strides += found[-1].stride()[:3]
+        return found, strides
 
+    def result(self, like: Tensor, *channels: int) -> Tensor:
+        """An empty result (..., N, channels); in memory the heads of a site lie side by side."""
+        memory = like.new_empty((self.lanes // max(self.heads, 1), self.length, self.heads, *channels))
+        return memory.transpose(1, 2).view(*self.lead, self.length, *channels)
 
-@triton.jit
-def _product(a, b):
-    return tl.dot(a, b, input_precision="ieee", out_dtype=a.dtype)
+    def around(self, end: Tensor | None, place: int, like: Tensor) -> Tensor:
+        """Room for the states around the chunks of each lane, with the one at the given end in its place."""
+        states = like.new_empty((self.lanes, self.chunks + 1, *self.size))
+        states[:, place] = 0 if end is None else end.reshape(-1, *self.size)
+        return states
 
-
-@triton.jit
-def _decay(gate_real, gate_imaginary, LAG: tl.constexpr, COMPLEX: tl.constexpr, T: tl.constexpr):
-    """Products of the gates of sites j + 1 to i - LAG, 0 where i - LAG < j; `gate` has site i - LAG at i."""
-    i = tl.arange(0, T)[:, None]
-    j = tl.arange(0, T)[None, :]
-    below = i - LAG > j
-    real = tl.where(below, gate_real[:, None], 1.0)
-    if COMPLEX:
-        imaginary = tl.where(below, gate_imaginary[:, None], 0.0)
-        real, imaginary = tl.associative_scan((real, imaginary), 0, _multiply_complex)
-        imaginary = tl.where(i - LAG >= j, imaginary, 0.0)
-    else:
-        real = tl.associative_scan(real, 0, _multiply)
-        imaginary = real
-    return tl.where(i - LAG >= j, real, 0.0), imaginary
-
-
-@triton.jit
-def _row(matrix, index, T: tl.constexpr):
-    return tl.sum(tl.where((tl.arange(0, T) == index)[:, None], matrix, 0.0), 0)
-
-
-@triton.jit
-def _column(matrix, index, T: tl.constexpr):
-    return tl.sum(tl.where((tl.arange(0, T) == index)[None, :], matrix, 0.0), 1)
-
-
-@triton.jit
-def _entry(vector, index, T: tl.constexpr):
-    return tl.sum(tl.where(tl.arange(0, T) == index, vector, 0.0), 0)
-
-
-@triton.jit
-def _load_gates(alpha, lane, length, site, inside, COMPLEX: tl.constexpr):
-    """Past the end, and before the start, a gate is 1."""
-    if COMPLEX:
-        place = alpha + 2 * (lane * length + site)
-        return tl.load(place, mask=inside, other=1.0), tl.load(place + 1, mask=inside, other=0.0)
-    real = tl.load(alpha + lane * length + site, mask=inside, other=1.0)
-    return real, real
-
-
-@triton.jit
-def _forward(
-    queries, keys, values, alpha, first, outputs, last, kept, length, key_count, value_count,
-    KEEP: tl.constexpr, COMPLEX: tl.constexpr, T: tl.constexpr, K: tl.constexpr, P: tl.constexpr,
-):  # fmt: skip
-    lane = tl.program_id(0).to(tl.int64)
-    row = tl.arange(0, T)
-    k_index = tl.arange(0, K)
-    p_index = tl.arange(0, P)
-    size = key_count * value_count
-    PARTS: tl.constexpr = 2 if COMPLEX else 1
-    chunks = tl.cdiv(length, T)
-    entries = k_index[:, None] * value_count + p_index[None, :]
-    whole = (k_index < key_count)[:, None] & (p_index < value_count)[None, :]
-    state_r = tl.load(first + lane * PARTS * size + entries, mask=whole, other=0.0)
-    state_i = state_r
-    if COMPLEX:
-        state_i = tl.load(first + (lane * PARTS + 1) * size + entries, mask=whole, other=0.0)
-    for chunk in range(chunks):
-        site = chunk * T + row
-        inside = site < length
-        narrow = inside[:, None] & (k_index < key_count)[None, :]
-        wide = inside[:, None] & (p_index < value_count)[None, :]
-        narrow_place = (lane * length + site)[:, None] * key_count + k_index[None, :]
-        wide_place = (lane * length + site)[:, None] * value_count + p_index[None, :]
-        if KEEP:
-            stored = kept + (lane * chunks + chunk) * PARTS * size + entries
-            tl.store(stored, state_r, mask=whole)
-            if COMPLEX:
-                tl.store(stored + size, state_i, mask=whole)
-        q = tl.load(queries + narrow_place, mask=narrow, other=0.0)
-        k = tl.load(keys + narrow_place, mask=narrow, other=0.0)
-        v = tl.load(values + wide_place, mask=wide, other=0.0)
-        gate_r, gate_i = _load_gates(alpha, lane, length, site, inside, COMPLEX)
-        decay_r, decay_i = _decay(gate_r, gate_i, 0, COMPLEX, T)
-        start_r = _entry(gate_r, 0, T)
-        column_r = _column(decay_r, 0, T)
-        rest_r = _row(decay_r, T - 1, T)
-        scores = _product(q, tl.trans(k)) * decay_r
-        if COMPLEX:
-            start_i = _entry(gate_i, 0, T)
-            column_i = _column(decay_i, 0, T)
-            rest_i = _row(decay_i, T - 1, T)
-            reach_r = start_r * column_r - start_i * column_i
-            reach_i = start_r * column_i + start_i * column_r
-            read = reach_r[:, None] * _product(q, state_r) - reach_i[:, None] * _product(q, state_i)
-            all_r = _entry(reach_r, T - 1, T)
-            all_i = _entry(reach_i, T - 1, T)
-            before = state_r
-            state_r = all_r * before - all_i * state_i + _product(tl.trans(rest_r[:, None] * k), v)
-            state_i = all_r * state_i + all_i * before + _product(tl.trans(rest_i[:, None] * k), v)
-        else:
-            reach_r = start_r * column_r
-            read = reach_r[:, None] * _product(q, state_r)
-            state_r = _entry(reach_r, T - 1, T) * state_r + _product(tl.trans(rest_r[:, None] * k), v)
-        tl.store(outputs + wide_place, _product(scores, v) + read, mask=wide)
-    tl.store(last + lane * PARTS * size + entries, state_r, mask=whole)
-    if COMPLEX:
-        tl.store(last + (lane * PARTS + 1) * size + entries, state_i, mask=whole)
-
-
-@triton.jit
-def _backward(
-    queries, keys, values, alpha, kept, cotangents, after, query_out, key_out, value_out, gate_out, first_out,
-    length, key_count, value_count,
-    COMPLEX: tl.constexpr, T: tl.constexpr, K: tl.constexpr, P: tl.constexpr,
-):  # fmt: skip
-    lane = tl.program_id(0).to(tl.int64)
-    row = tl.arange(0, T)
-    k_index = tl.arange(0, K)
-    p_index = tl.arange(0, P)
-    size = key_count * value_count
-    PARTS: tl.constexpr = 2 if COMPLEX else 1
-    chunks = tl.cdiv(length, T)
-    entries = k_index[:, None] * value_count + p_index[None, :]
-    whole = (k_index < key_count)[:, None] & (p_index < value_count)[None, :]
-    after_r = tl.load(after + lane * PARTS * size + entries, mask=whole, other=0.0)
-    after_i = after_r
-    if COMPLEX:
-        after_i = tl.load(after + (lane * PARTS + 1) * size + entries, mask=whole, other=0.0)
-    for step in range(chunks):
-        chunk = chunks - 1 - step
-        site = chunk * T + row
-        inside = site < length
-        narrow = inside[:, None] & (k_index < key_count)[None, :]
-        wide = inside[:, None] & (p_index < value_count)[None, :]
-        narrow_place = (lane * length + site)[:, None] * key_count + k_index[None, :]
-        wide_place = (lane * length + site)[:, None] * value_count + p_index[None, :]
-        q = tl.load(queries + narrow_place, mask=narrow, other=0.0)
-        k = tl.load(keys + narrow_place, mask=narrow, other=0.0)
-        v = tl.load(values + wide_place, mask=wide, other=0.0)
-        cot = tl.load(cotangents + wide_place, mask=wide, other=0.0)
-        stored = kept + (lane * chunks + chunk) * PARTS * size + entries
-        before_r = tl.load(stored, mask=whole, other=0.0)
-        gate_r, gate_i = _load_gates(alpha, lane, length, site, inside, COMPLEX)
-        # Gates one site earlier; the chunk's first site has none before it here.
-        earlier_r, earlier_i = _load_gates(
-            alpha, lane, length, site - 1, (site - 1 < length) & (row > 0), COMPLEX
+    def carried(self, operands: list[Tensor], strides: list[int], states: Tensor, *, backwards: bool) -> None:
+        """Fill in the states: what each chunk adds, and then all of what came before."""
+        products = states.new_empty((self.lanes, self.chunks))
+        how = {"BACKWARDS": backwards, "COMPLEX": self.complex, "enable_fp_fusion": True}
+        triton_chunks.contribute[self.grid](
+            *operands,
+            _numbers(states),
+            _numbers(products),
+            self.length,
+            self.heads,
+            *strides,
+            **how,
+            **self.sizes,
         )
-        decay_r, decay_i = _decay(gate_r, gate_i, 0, COMPLEX, T)
-        early_r, early_i = _decay(earlier_r, earlier_i, 1, COMPLEX, T)
-        scores = _product(q, tl.trans(k))
-        products = _product(cot, tl.trans(v))
-        weights = scores * products
-        start_r = _entry(gate_r, 0, T)
-        column_r = _column(decay_r, 0, T)
-        early_column_r = _column(early_r, 0, T)
-        rest_r = _row(decay_r, T - 1, T)
-        state_r = _product(cot, tl.trans(before_r))
-        key_end_r = _product(v, tl.trans(after_r))
-        pair_r = _product(tl.trans(decay_r), weights)
-        reads_r = tl.sum(q * state_r, 1)
-        ends_r = tl.sum(k * key_end_r, 1)
-        query = _product(products * decay_r, k)
-        key = _product(tl.trans(products * decay_r), q)
-        value = _product(tl.trans(scores * decay_r), cot) + rest_r[:, None] * _product(k, after_r)
-        gate_place = gate_out + lane * length + site
-        if COMPLEX:
-            before_i = tl.load(stored + size, mask=whole, other=0.0)
-            start_i = _entry(gate_i, 0, T)
-            column_i = _column(decay_i, 0, T)
-            early_column_i = _column(early_i, 0, T)
-            rest_i = _row(decay_i, T - 1, T)
-            state_i = _product(cot, tl.trans(before_i))
-            key_end_i = _product(v, tl.trans(after_i))
-            pair_i = _product(tl.trans(decay_i), weights)
-            reads_i = tl.sum(q * state_i, 1)
-            ends_i = tl.sum(k * key_end_i, 1)
-            reach_r = start_r * column_r - start_i * column_i
-            reach_i = start_r * column_i + start_i * column_r
-            early_reach_r = tl.where(row == 0, 1.0, start_r * early_column_r - start_i * early_column_i)
-            early_reach_i = tl.where(row == 0, 0.0, start_r * early_column_i + start_i * early_column_r)
-            query += reach_r[:, None] * state_r - reach_i[:, None] * state_i
-            key += rest_r[:, None] * key_end_r + rest_i[:, None] * key_end_i
-            value += rest_i[:, None] * _product(k, after_i)
-            # Each of the four sums without its conjugation; the gradient is the conjugate of their total.
-            total_r = tl.sum(pair_r * early_r - pair_i * early_i, 1)
-            total_i = tl.sum(pair_r * early_i + pair_i * early_r, 1)
-            onto_r = tl.sum(tl.trans(decay_r) * reads_r[None, :] - tl.trans(decay_i) * reads_i[None, :], 1)
-            onto_i = tl.sum(tl.trans(decay_r) * reads_i[None, :] + tl.trans(decay_i) * reads_r[None, :], 1)
-            total_r += early_reach_r * onto_r - early_reach_i * onto_i
-            total_i += early_reach_r * onto_i + early_reach_i * onto_r
-            enter_r = tl.sum(early_r * ends_r[None, :] + early_i * ends_i[None, :], 1)
-            enter_i = tl.sum(early_i * ends_r[None, :] - early_r * ends_i[None, :], 1)
-            total_r += rest_r * enter_r - rest_i * enter_i
-            total_i += rest_r * enter_i + rest_i * enter_r
-            one_r = tl.sum(tl.sum(before_r * after_r + before_i * after_i, 1), 0)
-            one_i = tl.sum(tl.sum(before_i * after_r - before_r * after_i, 1), 0)
-            cross_r = early_reach_r * rest_r - early_reach_i * rest_i
-            cross_i = early_reach_r * rest_i + early_reach_i * rest_r
-            total_r += cross_r * one_r - cross_i * one_i
-            total_i += cross_r * one_i + cross_i * one_r
-            gate_place = gate_out + 2 * (lane * length + site)
-            tl.store(gate_place + 1, -total_i, mask=inside)
-            all_r = _entry(reach_r, T - 1, T)
-            all_i = _entry(reach_i, T - 1, T)
-            later = after_r
-            after_r = all_r * later + all_i * after_i + _product(tl.trans(reach_r[:, None] * q), cot)
-            after_i = all_r * after_i - all_i * later - _product(tl.trans(reach_i[:, None] * q), cot)
-        else:
-            reach_r = start_r * column_r
-            early_reach_r = tl.where(row == 0, 1.0, start_r * early_column_r)
-            query += reach_r[:, None] * state_r
-            key += rest_r[:, None] * key_end_r
-            total_r = tl.sum(pair_r * early_r, 1)
-            total_r += early_reach_r * tl.sum(tl.trans(decay_r) * reads_r[None, :], 1)
-            total_r += rest_r * tl.sum(early_r * ends_r[None, :], 1)
-            total_r += early_reach_r * rest_r * tl.sum(tl.sum(before_r * after_r, 1), 0)
-            after_r = _entry(reach_r, T - 1, T) * after_r + _product(tl.trans(reach_r[:, None] * q), cot)
-        tl.store(gate_place, total_r, mask=inside)
-        tl.store(query_out + narrow_place, query, mask=narrow)
-        tl.store(key_out + narrow_place, key, mask=narrow)
-        tl.store(value_out + wide_place, value, mask=wide)
-    tl.store(first_out + lane * PARTS * size + entries, after_r, mask=whole)
-    if COMPLEX:
-        tl.store(first_out + (lane * PARTS + 1) * size + entries, after_i, mask=whole)
+        size = math.prod(self.size)
+        block = min(_BLOCK, int(triton.next_power_of_2(size)))
+        triton_chunks.carry[(self.lanes * triton.cdiv(size, block),)](
+            _numbers(states), _numbers(products), self.chunks, **how,
+            SIZE=size, ROWS=_ROWS, BLOCK=block, num_warps=1,
+        )  # fmt: skip
+
+    @property
+    def grid(self) -> tuple[int]:
+        """One program for each chunk."""
+        return (self.lanes * self.chunks,)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The sizes a kernel is compiled for: a state's, and the powers of two that hold them."""
+        keys, values = self.size
+        padded = [max(_SIDE, int(triton.next_power_of_2(count))) for count in self.size]
+        return {"T": _CHUNK, "KEYS": keys, "VALUES": values, "K": padded[0], "P": padded[1]}
 
 
-def _planes(tensor: Tensor) -> Tensor:
-    """A state (..., K, P) as (lanes, parts, K, P): real and imaginary part one after the other."""
-    flat = tensor.reshape(-1, *tensor.shape[-2:])
-    if not flat.is_complex():
-        return flat.unsqueeze(1).contiguous()
-    return torch.stack([flat.real, flat.imag], 1).contiguous()
-
-
-def _joined(planes: Tensor, lead: tuple[int, ...]) -> Tensor:
-    """The inverse of `_planes`."""
-    parts = planes.unbind(1)
-    whole = parts[0] if len(parts) == 1 else torch.complex(*parts)
-    return whole.reshape(*lead, *whole.shape[-2:])
-
-
-def _gates(alpha: Tensor) -> Tensor:
-    plain = alpha.resolve_conj().contiguous()
+def _numbers(tensor: Tensor) -> Tensor:
+    """What a kernel reads: no conjugation or negation pending, complex numbers as pairs."""
+    plain = tensor.resolve_conj().resolve_neg()
     return torch.view_as_real(plain) if plain.is_complex() else plain
-
-
-def _padded(count: int) -> int:
-    return max(_SIDE, int(triton.next_power_of_2(count)))
 
 
 def state(
@@ -292,33 +111,25 @@ def state(
     *,
     keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """See `Kernel.state`. Kept are the states before each chunk, (lanes, chunks, parts, K, P)."""
-    *lead, length = alpha.shape
-    size = (keys.shape[-1], values.shape[-1])
-    first = _planes(alpha.new_zeros((*lead, *size)) if initial is None else initial)
-    outputs, last = torch.empty_like(values, memory_format=torch.contiguous_format), torch.empty_like(first)
-    lanes, parts = first.shape[:2]
-    chunks = triton.cdiv(length, _CHUNK)
-    kept = first.new_empty((lanes, chunks, parts, *size)) if keep else first
-    scaled = keys * beta.sqrt().unsqueeze(-1)
-    _forward[(lanes,)](
-        queries.contiguous(),
-        scaled.contiguous(),
-        values.contiguous(),
-        _gates(alpha),
-        first,
+    """See `Kernel.state`. Kept are the states around the chunks, (lanes, chunks + 1, K, P)."""
+    problem = _Problem(keys, values, alpha)
+    states = problem.around(initial, 0, alpha)
+    problem.carried(*problem.rows(keys, values, alpha, beta), states, backwards=False)
+    operands, strides = problem.rows(queries, keys, values, alpha, beta)
+    outputs = problem.result(values, problem.size[1])
+    triton_chunks.outputs[problem.grid](
+        *operands,
+        _numbers(states),
         outputs,
-        last,
-        kept,
-        length,
-        *size,
-        KEEP=keep,
-        COMPLEX=alpha.is_complex(),
-        T=_CHUNK,
-        K=_padded(size[0]),
-        P=_padded(size[1]),
+        problem.length,
+        problem.heads,
+        *strides,
+        COMPLEX=problem.complex,
+        enable_fp_fusion=True,
+        **problem.sizes,
     )
-    return outputs, _joined(last, tuple(lead)), kept if keep else None
+    last = states[:, -1].reshape(*problem.lead, *problem.size)
+    return outputs, last.clone(), states if keep else None
 
 
 def state_backward(
@@ -334,41 +145,29 @@ def state_backward(
     with_initial: bool,
 ) -> StateGradients:
     """See `Kernel.state_backward`."""
-    *lead, length = alpha.shape
-    size = (keys.shape[-1], values.shape[-1])
-    after = _planes(alpha.new_zeros((*lead, *size)) if last_cotangent is None else last_cotangent)
+    problem = _Problem(keys, values, alpha)
     cotangent = torch.zeros_like(values) if output_cotangent is None else output_cotangent
-    root = beta.sqrt().unsqueeze(-1)
-    gates = _gates(alpha)
-    query, key, value = (
-        torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in (queries, keys, values)
-    )
-    gate, first = torch.empty_like(gates), torch.empty_like(after)
-    _backward[(len(after),)](
-        queries.contiguous(),
-        (keys * root).contiguous(),
-        values.contiguous(),
-        gates,
-        kept,
-        cotangent.contiguous(),
-        after,
+    cotangents = problem.around(last_cotangent, -1, alpha)
+    problem.carried(*problem.rows(queries, cotangent, alpha, beta), cotangents, backwards=True)
+    operands, strides = problem.rows(queries, keys, values, alpha, beta, cotangent)
+    query, key = problem.result(queries, problem.size[0]), problem.result(keys, problem.size[0])
+    value, gate, share = problem.result(values, problem.size[1]), problem.result(alpha), problem.result(beta)
+    gradients[problem.grid](
+        *operands,
+        _numbers(kept),
+        _numbers(cotangents),
         query,
         key,
         value,
-        gate,
-        first,
-        length,
-        *size,
-        COMPLEX=alpha.is_complex(),
-        T=_CHUNK,
-        K=_padded(size[0]),
-        P=_padded(size[1]),
+        _numbers(gate),
+        share,
+        problem.length,
+        problem.heads,
+        *strides,
+        COMPLEX=problem.complex,
+        num_warps=_WARPS,
+        enable_fp_fusion=True,
+        **problem.sizes,
     )
-    return StateGradients(
-        query,
-        key * root,
-        value,
-        torch.view_as_complex(gate) if alpha.is_complex() else gate,
-        (key * keys).sum(-1) / (2 * root.squeeze(-1)),
-        _joined(first, tuple(lead)) if with_initial else None,
-    )
+    first = cotangents[:, 0].reshape(*problem.lead, *problem.size) if with_initial else None
+    return StateGradients(query, key, value, gate, share, first)
