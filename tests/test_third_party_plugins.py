@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from modelplug import HOOKSPEC_VERSION
+
 
 def _helper() -> ModuleType:
     """The module `plugins/environment.py`, which is no package of the tests."""
@@ -37,7 +39,7 @@ CAUSES = {
     "raises": "importing it raised RuntimeError: the licence server said no",
     "hangs": "importing it did not end within 4 s",
     "crashes": "importing it ended the process",
-    "too-old": "it was written for version 0.4 of the plugin contract; this modelplug has 1.1",
+    "too-old": f"written for version 0.4 of the plugin contract; this modelplug has {HOOKSPEC_VERSION}",
     "nonsense": "modelplug_detect_backends",
     "acme-llama": "it brings a backend named 'llamacpp'",
 }

@@ -178,6 +178,9 @@ ATTRIBUTES: dict[str, Any] = {
     "damage": ("a file is missing",),
     "conflicts": (Path("/a.json"), Path("/b.json")),
     "holder": 4711,
+    "tool": "llama-quantize",
+    "measured": 0.7,
+    "limit": 0.05,
     "why": "because",
     "advice": "do this",
 }

@@ -184,7 +184,11 @@ def test_a_killed_conversion_leaves_no_half_file(number: int, make_model: MakeMo
     """Killed while writing, the place of the result is empty, and the next conversion clears up."""
     source = make_model("slow")
     process = subprocess.Popen(
-        [sys.executable, "-m", "modelplug", "convert", str(source)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "modelplug", "convert", str(source)],
+        stdout=subprocess.PIPE,
+        text=True,
+        # In a shell's background the tests would hand on that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     deadline = time.monotonic() + 60
     while len(left_in(source.parent)) < 2 and process.poll() is None and time.monotonic() < deadline:
