@@ -106,7 +106,7 @@ def measure(name: str, mode: str, length: int, threads: int) -> Figures:
         "tokens_per_second": length / min(times),
         "runs": len(times),
         "peak_mebibytes": peak.mebibytes,
-        "scan": getattr(model, "scan", None),
+        "scan": getattr(model, "scan_on_processors", None),
     }
 
 

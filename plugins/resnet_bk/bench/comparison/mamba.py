@@ -34,6 +34,7 @@ class MambaLanguageModel(nn.Module):  # type: ignore[misc]
         self.layers = Mamba(config)
         self.norm = RMSNorm(d_model, config.rms_norm_eps)
         self.lm_head = nn.Linear(d_model, vocab_size, bias=False)
+        self.scan_on_processors = "mambapy" if load_library() is None else "compiled"
         for name, module in self.named_modules():
             if isinstance(module, (nn.Linear, nn.Embedding)) and not name.endswith("dt_proj"):
                 nn.init.normal_(module.weight, std=0.02)

@@ -162,7 +162,7 @@ def _special_ids(tokens: Tokens, files: TokenizerFiles, config: Configuration) -
 def _added(tokens: Tokens, files: TokenizerFiles) -> tuple[bool, bool]:
     """Whether the start and the end token are put around a text."""
     if files.tokenizer:
-        # Then it decides alone: whatever the settings say, transformers adds what its template has, or nothing.
+        # It decides alone: transformers adds what its template has, or nothing, whatever the settings say.
         return files.text_template() or (False, False)
     start, end = (files.settings.get(f"add_{name}_token") for name in ("bos", "eos"))
     # Where nothing is said, the tokenizers of Llama put the start token first.
