@@ -25,7 +25,9 @@ def test_the_demo_on_llama_cpp() -> None:
     path = runtime.config.path
 
     assert proposal.tried[0].settings == {}
-    assert proposal.tried[0].rounds >= 1
+    if not proposal.tried[0].rounds:  # on a busy machine, the time may not suffice for a single round
+        assert not proposal.improves
+        assert f"the {proposal.budget:.0f} s were too few" in proposal.reason
     assert not any(tried.error for tried in proposal.tried)
     assert {left_out.what for left_out in proposal.left_out} >= {"kv_type", "context_size"}
     assert json.loads(json.dumps(proposal.to_dict()))["model"]["name"] == "demo"
