@@ -27,9 +27,10 @@ def test_the_demo_on_llama_cpp() -> None:
     assert proposal.tried[0].settings == {}
     if not proposal.tried[0].rounds:  # on a busy machine, the time may not suffice for a single round
         assert not proposal.improves
-        assert f"the {proposal.budget:.0f} s were too few" in proposal.reason
+        assert f"the {proposal.budget:.0f} s were " in proposal.reason
+    else:
+        assert {left_out.what for left_out in proposal.left_out} >= {"kv_type", "context_size"}
     assert not any(tried.error for tried in proposal.tried)
-    assert {left_out.what for left_out in proposal.left_out} >= {"kv_type", "context_size"}
     assert json.loads(json.dumps(proposal.to_dict()))["model"]["name"] == "demo"
     assert not path.exists()
     if proposal.improves:
