@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from modelplug.cli.progress import ProgressDisplay
 from modelplug.cli.rendering import echo_pairs
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from modelplug.backends.conversion_comparison import Verification
     from modelplug.backends.converting import Conversion
     from modelplug.cli.context import App
@@ -59,8 +57,8 @@ def command(
         else:
             click.echo(f"{model} {'needs' if needed else 'does not need'} conversion")
         return
-    with ProgressDisplay() as display:
-        conversion = converter.convert(model, to=to, output=output, force=force, on_progress=display.show)
+    with ProgressDisplay(_echo_step) as display:
+        conversion = converter.convert(model, to=to, output=output, force=force, on_progress=display.say)
     for note in conversion.notes:
         app.warn(note)
     if as_json:
@@ -107,37 +105,5 @@ def _verified(verification: Verification | None) -> str:
     )
 
 
-class ProgressDisplay:
-    """Shows on a terminal's standard error how far a conversion is; elsewhere, each step as it begins."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-        self._task: Any = None
-        self._step = ""
-
-    def __enter__(self) -> ProgressDisplay:
-        if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-            columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-            self._bar = Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4)
-            self._task = self._bar.add_task("reading headers", total=1.0)
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def show(self, step: str, done: float) -> None:
-        """Show one step."""
-        if self._bar is not None:
-            from rich.markup import escape
-
-            self._bar.update(self._task, completed=done, description=escape(step))
-        elif step != self._step:
-            click.echo(click.style(step, dim=True), err=True)
-        self._step = step
+def _echo_step(step: str) -> None:
+    click.echo(click.style(step, dim=True), err=True)

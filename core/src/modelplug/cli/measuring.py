@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from modelplug.cli.progress import ProgressDisplay
 from modelplug.errors import ModelplugError
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from modelplug.benchmark.model_benchmark import ModelBenchmark
     from modelplug.benchmark.records import BenchmarkReport
     from modelplug.benchmark.run import Progress
     from modelplug.cli.context import App
 
 __all__ = [
-    "ProgressDisplay",
     "measuring",
     "measuring_options",
     "output_option",
+    "progress_display",
     "save_outputs",
     "settings_of",
 ]
@@ -109,8 +106,12 @@ def measuring(app: App) -> Iterator[ModelBenchmark]:
     from modelplug.benchmark.stored import RoundsFile
 
     file = RoundsFile(app.runtime)
-    with ProgressDisplay(app) as display:
-        benchmark = ModelBenchmark(app.runtime, on_progress=display.show, on_round=file.keep)
+    with progress_display(app) as display:
+        benchmark = ModelBenchmark(
+            app.runtime,
+            on_progress=lambda progress: display.say(_describe_step(progress), progress.done),
+            on_round=file.keep,
+        )
         try:
             yield benchmark
         except KeyboardInterrupt:
@@ -125,52 +126,11 @@ def measuring(app: App) -> Iterator[ModelBenchmark]:
         file.remove()
 
 
-class ProgressDisplay:
-    """Shows on standard error where a measurement is: a bar on a terminal, a line now and then elsewhere.
+def progress_display(app: App) -> ProgressDisplay:
+    """Shows where a measurement is; without a terminal, a line from time to time says that it goes on."""
+    return ProgressDisplay(app.note, seconds=_LINE_SECONDS)
 
-    Args:
-        app: The invocation.
-    """
 
-    def __init__(self, app: App) -> None:
-        self._app = app
-        self._bar: Any = None
-        self._task: Any = None
-        self._last_line = time.monotonic()
-
-    def __enter__(self) -> ProgressDisplay:
-        if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-            columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-            self._bar = Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=2)
-            self._task = self._bar.add_task("starting", total=1.0)
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def show(self, progress: Progress) -> None:
-        """Show one step of a benchmark."""
-        text = f"round {progress.round + 1} of {progress.rounds}: {progress.label}, {progress.step}"
-        self.say(text, progress.done)
-
-    def say(self, text: str, done: float) -> None:
-        """Show what is being done.
-
-        Args:
-            text: What it is.
-            done: The part of the whole that is done, from 0 to 1.
-        """
-        if self._bar is not None:
-            from rich.markup import escape
-
-            self._bar.update(self._task, completed=done, description=escape(text))
-        elif time.monotonic() - self._last_line >= _LINE_SECONDS:
-            self._last_line = time.monotonic()
-            self._app.note(text)
+def _describe_step(progress: Progress) -> str:
+    """Where a benchmark is, in words."""
+    return f"round {progress.round + 1} of {progress.rounds}: {progress.label}, {progress.step}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from modelplug.cli.measuring import ProgressDisplay
+from modelplug.cli.measuring import progress_display
 from modelplug.cli.rendering import echo_heading, wrapped
 from modelplug.cli.tables import echo_table
 from modelplug.errors import EXIT_DONE, EXIT_INTERRUPTED
@@ -59,7 +59,7 @@ def command(app: App, /, *, model: str | None, apply: bool, as_json: bool, **opt
     """
     from modelplug.benchmark.optimizing.optimizer import ConfigOptimizer
 
-    with ProgressDisplay(app) as display:
+    with progress_display(app) as display:
 
         def show(progress: OptimizationProgress) -> None:
             display.say(f"{progress.phase}: {progress.label}, {progress.step}", progress.done)

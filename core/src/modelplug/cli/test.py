@@ -8,7 +8,7 @@ import click
 
 from modelplug.cli.context import telling_lines
 from modelplug.cli.first_start import offer_migration
-from modelplug.cli.measuring import ProgressDisplay, settings_of
+from modelplug.cli.measuring import progress_display, settings_of
 from modelplug.cli.rendering import echo_heading, wrapped
 from modelplug.cli.tables import echo_table
 from modelplug.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOTHING_SUITABLE, UsageError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from modelplug.benchmark.parity import Parity, ParityDifference
     from modelplug.benchmark.tested import ModelTestReport, ModelTestResult
     from modelplug.cli.context import App
+    from modelplug.cli.progress import ProgressDisplay
 
 __all__ = ["command"]
 
@@ -68,7 +69,7 @@ def command(
         )
     if not models:
         offer_migration(app)
-    with ProgressDisplay(app) as display:
+    with progress_display(app) as display:
         tester = ModelTester(app.runtime, on_progress=lambda progress: _show_progress(display, progress))
         try:
             tester.run(

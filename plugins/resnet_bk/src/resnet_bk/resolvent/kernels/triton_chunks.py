@@ -17,6 +17,7 @@ import triton.language as tl
 __all__ = [
     "carry",
     "channels",
+    "compose_complex",
     "contribute",
     "decay",
     "entry",
@@ -55,7 +56,8 @@ def _compose(a, b, c, d):
 
 
 @triton.jit
-def _compose_complex(ar, ai, br, bi, cr, ci, dr, di):
+def compose_complex(ar, ai, br, bi, cr, ci, dr, di):
+    """The same of complex numbers, as pairs."""
     return (
         cr * ar - ci * ai,
         cr * ai + ci * ar,
@@ -229,7 +231,7 @@ def carry(
             bi = tl.where(top, entered_i, bi)
             mr = tl.broadcast_to(mr, (ROWS, BLOCK))
             mi = tl.broadcast_to(mi, (ROWS, BLOCK))
-            mr, mi, br, bi = tl.associative_scan((mr, mi, br, bi), 0, _compose_complex)
+            mr, mi, br, bi = tl.associative_scan((mr, mi, br, bi), 0, compose_complex)
             tl.store(place + 1, bi, mask=inside)
             carry_i = tl.sum(tl.where(bottom, bi, 0.0), 0)
         else:

@@ -15,6 +15,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from resnet_bk.resolvent.kernels.triton_chunks import compose_complex
+
 __all__ = ["denominators", "linear_scan", "reversed_linear_scan"]
 
 _LANES = 32
@@ -49,17 +51,6 @@ def _fractions(
             tl.store(xs + place, x, mask=inside)
             tl.store(qs + place, q, mask=inside)
             place += lanes
-
-
-@triton.jit
-def _compose(ar, ai, br, bi, cr, ci, dr, di):
-    """First t -> a t + b, then t -> c t + d, complex."""
-    return (
-        cr * ar - ci * ai,
-        cr * ai + ci * ar,
-        cr * br - ci * bi + dr,
-        cr * bi + ci * br + di,
-    )
 
 
 @triton.jit
@@ -102,7 +93,7 @@ def _tile_maps(
         multiplier, addend, length, origin, step,
         multiplier_lane, multiplier_site, addend_lane, addend_site, TILE,
     )  # fmt: skip
-    mr, mi, br, bi = tl.associative_scan((mr, mi, br, bi), 0, _compose)
+    mr, mi, br, bi = tl.associative_scan((mr, mi, br, bi), 0, compose_complex)
     last = tl.arange(0, TILE) == TILE - 1
     place = 2 * (lane * tl.cdiv(length, TILE) + tile)
     tl.store(factors + place, tl.sum(tl.where(last, mr, 0.0), 0))
@@ -130,7 +121,7 @@ def _tile_values(
     first = tl.arange(0, TILE) == 0
     br = tl.where(first, br + mr * tr - mi * ti, br)
     bi = tl.where(first, bi + mr * ti + mi * tr, bi)
-    mr, mi, br, bi = tl.associative_scan((mr, mi, br, bi), 0, _compose)
+    mr, mi, br, bi = tl.associative_scan((mr, mi, br, bi), 0, compose_complex)
     place = result + lane * result_lane + site * result_site
     tl.store(place, br, mask=inside)
     tl.store(place + 1, bi, mask=inside)
