@@ -65,6 +65,7 @@ def test_an_unknown_key_is_an_error(configs: Any, line: str, nearest: str, advic
         (f"{MODEL}  feed_forward: [none]\n", 5, "names 1 layers"),
         (f"{MODEL}  feed_forward: experts\n", None, "does not go with"),
         (f"{MODEL}  free_heads: 9\n", 5, "more than the 4 heads"),
+        (f"{MODEL}  free_heads: 4\n  use_prime_bump: true\n", 5, "adds to the potential"),
         (f"{MARK}_base_: nowhere.yaml\n", 2, "no such configuration"),
     ],
 )

@@ -44,7 +44,7 @@ MODELS: dict[str, Builder] = {
 VARIANTS: dict[str, dict[str, Builder]] = {
     "resnet-bk": {
         "resnet-bk-free-0": functools.partial(resnet_bk, VOCABULARY, 6, free_heads=0),
-        "resnet-bk-free-all": functools.partial(resnet_bk, VOCABULARY, 6, free_heads=8),
+        "resnet-bk-free-half": functools.partial(resnet_bk, VOCABULARY, 6, free_heads=4),
     }
 }
 

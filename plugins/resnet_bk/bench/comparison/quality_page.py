@@ -117,21 +117,22 @@ def quality_table(runs: Runs, kind: str) -> list[str]:
     return table(head, rows)
 
 
-def potential(runs: Runs) -> list[str]:
+def potential(runs: Runs, kind: str) -> list[str]:
     """What heads with a potential are good for."""
     lines = []
-    for name in ("resnet-bk-free-0", "resnet-bk-free-all"):
-        both = [
-            (runs[f"short/{name}/{seed}"]["loss"], runs[f"short/{OURS}/{seed}"]["loss"])
-            for seed in range(len(seeds_of(runs, f"short/{name}")))
-            if f"short/{OURS}/{seed}" in runs
+    for name in ("resnet-bk-free-0", "resnet-bk-free-half"):
+        losses = [
+            [runs[f"{kind}/{model}/{seed}"]["loss"] for model in (name, OURS)]
+            for seed in range(len(seeds_of(runs, f"{kind}/{name}")))
+            if f"{kind}/{OURS}/{seed}" in runs
         ]
-        if both:
-            difference = statistics.fmean(other - ours for other, ours in both)
+        if losses:
+            difference = statistics.fmean(other - ours for other, ours in losses)
+            noise = max(spread(list(of_one)) for of_one in zip(*losses, strict=True))
             lines.append(
-                f"With the {NAMES[name].partition(', ')[2]} the loss is {abs(difference):.3f} "
-                f"{'higher' if difference > 0 else 'lower'} than with it in half of them "
-                f"(mean over {len(both)} seed(s))."
+                f"- With a {NAMES[name].partition(', ')[2]} the loss is {abs(difference):.3f} "
+                f"{'higher' if difference > 0 else 'lower'} than with one in no head "
+                f"(mean over {len(losses)} seed(s), which differ by up to {noise:.3f})."
             )
     return [*lines, ""] if lines else []
 
@@ -181,7 +182,7 @@ def losses_after(content: Runs, kind: str, steps: int) -> list[str]:
         "",
         *quality_targets(runs, kind),
         *quality_table(runs, kind),
-        *(potential(runs) if kind == "short" else []),
+        *potential(runs, kind),
     ]
 
 

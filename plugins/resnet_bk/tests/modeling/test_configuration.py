@@ -105,6 +105,7 @@ def test_an_unknown_setting_is_refused_with_the_nearest_name(wrong: str, meant: 
         {"num_experts": 4, "top_k": 5},
         {"value_dim": 48},
         {"free_heads": 17},
+        {"free_heads": 16, "use_prime_bump": True},
         {"complex_heads": 17},
         {"use_semiseparable": False},
         {"parallel_feed_forward": True},
@@ -121,6 +122,13 @@ def test_a_value_out_of_range_is_refused(settings: dict[str, Any]) -> None:
     assert found.value.key in str(found.value)
     assert found.value.key in settings or found.value.why
     assert found.value.advice
+
+
+def test_heads_have_a_potential_where_something_is_added_to_it() -> None:
+    """All heads are free, but half of them with prime bumps; a single head then has a potential."""
+    assert MambaKillerConfig(d_model=128).free_heads == 8
+    assert MambaKillerConfig(d_model=128, use_prime_bump=True).free_heads == 4
+    assert MambaKillerConfig(d_model=16, use_prime_bump=True).free_heads == 0
 
 
 def test_a_model_checks_its_configuration_again() -> None:

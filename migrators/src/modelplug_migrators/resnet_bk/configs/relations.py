@@ -47,6 +47,8 @@ def _of_heads(setting: Any) -> Iterator[tuple[str, str]]:
         heads = setting(name)
         if type(heads) is int and heads > inner // dim:
             yield name, f"{name} = {heads} is more than the {inner // dim} heads there are"
+    if setting("use_prime_bump") is True and setting("free_heads") == inner // dim:
+        yield "free_heads", "use_prime_bump adds to the potential of heads, and with free_heads none has one"
 
 
 def _of_experts(setting: Any, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -19,7 +19,7 @@ __all__ = ["MambaKillerConfig"]
 _OF_TRANSFORMERS = frozenset(
     {
         "_commit_hash", "_name_or_path", "attn_implementation", "auto_map", "experts_implementation",
-        "model_type", "name_or_path", "num_labels", "output_attentions", "torch_dtype",
+        "model_type", "name_or_path", "num_labels", "output_attentions", "quantization_config", "torch_dtype",
     }
 )  # fmt: skip
 _STATE_BYTES = "state_bytes"
@@ -44,8 +44,8 @@ class MambaKillerConfig(PreTrainedConfig):  # type: ignore[misc]
         expand: Width of the `green` mixer in units of `d_model`.
         value_dim: Width of a head's values; there are expand * d_model / value_dim heads.
         key_dim: Width of a head's queries and keys.
-        free_heads: Heads without input-dependent potential and hopping, whose memory nothing localises; None
-            takes half, rounded up.
+        free_heads: Heads, the first ones, without input-dependent potential and hopping, whose memory nothing
+            localises. None takes all, or half, rounded down, with prime bumps, which are potentials.
         complex_heads: Heads, the last ones, that keep the phase of the resolvent.
         conv_kernel: Taps of the causal convolution before queries, keys and values.
         diagonal_heads: Chains of the diagonal mixers; None takes 32, and 1 for `diagonal-bidirectional`.
@@ -202,7 +202,7 @@ class MambaKillerConfig(PreTrainedConfig):  # type: ignore[misc]
         """Give every setting that follows from others its value."""
         old = self.mixer == "diagonal-bidirectional"
         if self.free_heads is None:
-            self.free_heads = self.num_heads - self.num_heads // 2
+            self.free_heads = self.num_heads // (2 if self.use_prime_bump else 1)
         if self.diagonal_heads is None:
             self.diagonal_heads = 1 if old else 32
         if self.potential_limit is None and old:

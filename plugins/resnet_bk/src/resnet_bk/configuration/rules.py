@@ -122,6 +122,13 @@ def _check_green(config: MambaKillerConfig) -> None:
     for key in ("free_heads", "complex_heads"):
         if (getattr(config, key) or 0) > config.num_heads:
             raise _wrong(key, config, f"there are {config.num_heads} heads", "Choose that many at most.")
+    if config.use_prime_bump and config.free_heads == config.num_heads:
+        raise _wrong(
+            "free_heads",
+            config,
+            "prime bumps are added to the potential, and none of the heads would have one",
+            "Choose fewer, or leave it out.",
+        )
 
 
 def _check_feed_forward(config: MambaKillerConfig) -> None:
