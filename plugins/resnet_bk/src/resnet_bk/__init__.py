@@ -20,12 +20,17 @@ if TYPE_CHECKING:
     from resnet_bk.errors import InvalidInputError as InvalidInputError
     from resnet_bk.errors import KernelUnavailableError as KernelUnavailableError
     from resnet_bk.evaluation import StreamingEvaluator as StreamingEvaluator
+    from resnet_bk.flops import FLOPsCounter as FLOPsCounter
     from resnet_bk.legacy import LanguageModel as LanguageModel
+    from resnet_bk.memory import MemoryOptimizer as MemoryOptimizer
     from resnet_bk.modeling import ResNetBK as ResNetBK
     from resnet_bk.modeling import ResNetBKForCausalLM as ResNetBKForCausalLM
     from resnet_bk.modeling import ResNetBKModel as ResNetBKModel
+    from resnet_bk.onnx_export import export_to_onnx as export_to_onnx
     from resnet_bk.presets import preset as preset
     from resnet_bk.prime_bump import PrimeBumpPotential as PrimeBumpPotential
+    from resnet_bk.quantization import MixedPrecisionQuantization as MixedPrecisionQuantization
+    from resnet_bk.quantization import QuantizedBirmanSchwinger as QuantizedBirmanSchwinger
     from resnet_bk.scattering import ScatteringRouter as ScatteringRouter
     from resnet_bk.semiseparable import SemiseparableMatrix as SemiseparableMatrix
     from resnet_bk.training import TrainingConfig as TrainingConfig
@@ -37,10 +42,14 @@ _HOMES = {
     "resnet_bk.configuration": ("MambaKillerConfig", "ResNetBKConfig"),
     "resnet_bk.errors": ("InvalidInputError", "KernelUnavailableError"),
     "resnet_bk.evaluation": ("StreamingEvaluator",),
+    "resnet_bk.flops": ("FLOPsCounter",),
     "resnet_bk.legacy": ("LanguageModel",),
+    "resnet_bk.memory": ("MemoryOptimizer",),
     "resnet_bk.modeling": ("ResNetBK", "ResNetBKForCausalLM", "ResNetBKModel"),
+    "resnet_bk.onnx_export": ("export_to_onnx",),
     "resnet_bk.presets": ("preset",),
     "resnet_bk.prime_bump": ("PrimeBumpPotential",),
+    "resnet_bk.quantization": ("MixedPrecisionQuantization", "QuantizedBirmanSchwinger"),
     "resnet_bk.scattering": ("ScatteringRouter",),
     "resnet_bk.semiseparable": ("SemiseparableMatrix",),
     "resnet_bk.training": ("TrainingConfig", "train"),

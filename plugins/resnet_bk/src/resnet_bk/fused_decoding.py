@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from resnet_bk.flops.counting import is_counting
+from resnet_bk.flops.decoding import tell_token
 from resnet_bk.modeling.backbone import ResNetBKModel
 from resnet_bk.modeling.block import Block
 from resnet_bk.modeling.convolution import CausalConvolution
@@ -76,10 +78,10 @@ class FusedDecoding:
             None, and nothing is changed, where this can't be done: the text has just begun, there is no such
             token, the state is that of several texts, or the model is not of the kind.
         """
-        table = self._embeddings.weight
-        if not self._possible or cache.counts is None or not 0 <= token < table.shape[0]:
+        if not self._possible or cache.counts is None or torch.is_autocast_enabled("cpu"):
             return None
-        if torch.is_autocast_enabled("cpu"):
+        table = self._embeddings.weight
+        if not 0 <= token < table.shape[0]:
             return None
         if cache.layers is not self._layers or table.data_ptr() != self._held[-1].data_ptr():
             self._layers = None
@@ -91,6 +93,8 @@ class FusedDecoding:
         found = torch.empty(1, self._sizes.vocabulary)
         decode(self._sizes, self._addresses, table.data_ptr() + token * table.shape[1] * _BYTES, found)
         cache.advance(cache.layers, self._one, 1)
+        if is_counting():
+            tell_token(self._model)
         return found
 
     def _prepare(self, cache: RecurrentCache) -> bool:

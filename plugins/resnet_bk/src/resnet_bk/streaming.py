@@ -154,8 +154,8 @@ class StreamState:
 
     @property
     def _device(self) -> torch.device:
-        # The model's own property looks through all of its modules.
-        device: torch.device = self._model.get_input_embeddings().weight.device
+        # The property of the model looks through all modules, and embeddings may have to decode a weight.
+        device: torch.device = self._model.model.norm.weight.device
         return device
 
     def _logits(self, hidden: Tensor) -> Tensor:

@@ -206,3 +206,16 @@ def test_questions_have_answers() -> None:
         assert all(pairs[tokens[at]] == target for at, target in asked.items())
         assert sorted(tokens[at] for at in asked) == sorted(2 * list(pairs))
         assert all(token >= recall.KEYS + recall.VALUES for token in tokens[32:48])
+
+
+def test_counts_along_the_length(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token of ResNet-BK costs the same in every text, one of the Llama more in a longer one."""
+    # PyTorch's compilers, which counting imports, make a folder there.
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    result = run("flops", "--lengths", "64,256")
+    assert result.exit_code == 0, result.output
+    lines = [line.split() for line in result.output.splitlines()]
+    costs = [float(line[-4]) for line in lines]
+    assert [line[0] for line in lines] == ["resnet-bk", "resnet-bk", "llama", "llama"]
+    assert costs[0] == costs[1]
+    assert costs[2] < costs[3]

@@ -20,6 +20,7 @@ _HELP_IS_THE_ANSWER: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
 
 VERBS = {
     "doctor": ("resnet_bk.cli.doctor:command", "Say which kernels compute here, and check them."),
+    "export": ("resnet_bk.cli.export:command", "Write a model as an ONNX file."),
     "train": ("resnet_bk.cli.train:command", "Train a model on text."),
 }
 

@@ -6,6 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from resnet_bk.flops import costs
+from resnet_bk.flops.counting import counted
+
 __all__ = ["CausalConvolution"]
 
 
@@ -35,7 +38,8 @@ class CausalConvolution(nn.Module):  # type: ignore[misc]
         """
         extended = self._extended(inputs, window)
         if inputs.shape[1] == 1 and window is not None:
-            results = (extended * self.weight.t()).sum(1) + self.bias
+            with counted("aten.convolution", costs.convolution, inputs.shape[0], *self.weight.shape):
+                results = (extended * self.weight.t()).sum(1) + self.bias
             return results.to(inputs.dtype).unsqueeze(1), extended[:, 1:].contiguous()
         # With channels last and a dimension of 1, the two-dimensional convolution is several times as fast on
         # the CPU as one along time.

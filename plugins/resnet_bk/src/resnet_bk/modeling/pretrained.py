@@ -120,6 +120,9 @@ class ResNetBKPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
             ConfigurationError: It is a model of another kind.
             WeightsError: Its weights are not those of the model that its configuration describes.
         """
+        # Says there what it can read; and it needs this module, so not before.
+        import resnet_bk.quantization.pretrained  # noqa: F401
+
         may_differ = options.pop("ignore_mismatched_sizes", False)
         model, report = super().from_pretrained(
             place, *arguments, output_loading_info=True, ignore_mismatched_sizes=True, **options

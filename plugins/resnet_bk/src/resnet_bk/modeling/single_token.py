@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from resnet_bk.flops import costs
+from resnet_bk.flops.counting import counted
+
 __all__ = ["next_gates", "next_memory", "next_phase"]
 
 
@@ -30,17 +33,19 @@ def next_gates(
         alpha and beta, (B, heads), and the chain to go on with.
     """
     x, q = chain.unbind(-1)
-    inverse = 1 / (x * x + q * q)
-    coupling = hopping * hopping * inverse
-    kept = coupling * q
-    new_q = eta + kept
-    new_x = potential - energy - coupling * x
-    return torch.sqrt(kept / new_q), eta / new_q, torch.stack([new_x, new_q], -1)
+    with counted("resnet_bk.gates", costs.gates, eta.numel()):
+        inverse = 1 / (x * x + q * q)
+        coupling = hopping * hopping * inverse
+        kept = coupling * q
+        new_q = eta + kept
+        new_x = potential - energy - coupling * x
+        return torch.sqrt(kept / new_q), eta / new_q, torch.stack([new_x, new_q], -1)
 
 
 def next_phase(hopping: Tensor, chain: Tensor) -> Tensor:
     """The phase of alpha, a complex number of length 1; the arguments are those of `next_gates`."""
-    return torch.view_as_complex(-torch.sign(hopping).unsqueeze(-1) * functional.normalize(chain, dim=-1))
+    with counted("resnet_bk.gates", costs.phase, hopping.numel()):
+        return torch.view_as_complex(-torch.sign(hopping).unsqueeze(-1) * functional.normalize(chain, dim=-1))
 
 
 def next_memory(
@@ -59,7 +64,9 @@ def next_memory(
     Returns:
         o, (B, heads, P), and R.
     """
-    written = (keys * torch.sqrt(beta).unsqueeze(-1)).unsqueeze(-1) * values.unsqueeze(-2)
-    memory = alpha[..., None, None] * memory + written
-    real = memory.real if memory.is_complex() else memory
-    return torch.matmul(queries.unsqueeze(-2), real).squeeze(-2), memory
+    sizes = beta.numel(), keys.shape[-1], values.shape[-1]
+    with counted("resnet_bk.gated_state", costs.gated_state, *sizes, is_complex=memory.is_complex()):
+        written = (keys * torch.sqrt(beta).unsqueeze(-1)).unsqueeze(-1) * values.unsqueeze(-2)
+        memory = alpha[..., None, None] * memory + written
+        real = memory.real if memory.is_complex() else memory
+        return torch.matmul(queries.unsqueeze(-2), real).squeeze(-2), memory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ import torch
 from torch.autograd import forward_ad
 from torch.autograd.function import once_differentiable
 
+from resnet_bk.flops import costs
+from resnet_bk.flops.counting import counted, is_counting, tell
 from resnet_bk.resolvent.kernels import cpu_mixer, cpu_norm
 
 if TYPE_CHECKING:
@@ -61,13 +64,17 @@ class GreenDiagonal(_Exact):
         """G_ii."""
         ctx.kernel = kernel
         ctx.save_for_backward(potential, coupling, energy, eta)
-        return kernel.green_diagonal(potential, coupling, energy, eta)
+        with counted("resnet_bk.green_diagonal", costs.green_diagonal, potential.numel()):
+            return kernel.green_diagonal(potential, coupling, energy, eta)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the four site quantities."""
-        return (None, *ctx.kernel.green_diagonal_backward(*ctx.saved_tensors, cotangent))
+        # Before the block: activation checkpointing computes them here, and that counts by itself.
+        saved = ctx.saved_tensors
+        with counted("resnet_bk.green_diagonal", costs.green_diagonal_gradient, cotangent.numel()):
+            return (None, *ctx.kernel.green_diagonal_backward(*saved, cotangent))
 
 
 class Causal(_Exact):
@@ -87,9 +94,16 @@ class Causal(_Exact):
         initial_values: Tensor | None,
     ) -> tuple[Tensor, Tensor | None]:
         """The diagonal and the values; the values are None without inputs."""
-        diagonal, values = kernel.causal(
-            potential, hopping, coupling, energy, eta, inputs, initial_diagonal, initial_values
-        )
+        with counted(
+            "resnet_bk.causal",
+            costs.causal,
+            potential.numel(),
+            0 if inputs is None else inputs.shape[-1],
+            is_symmetric=coupling is None,
+        ):
+            diagonal, values = kernel.causal(
+                potential, hopping, coupling, energy, eta, inputs, initial_diagonal, initial_values
+            )
         length = potential.shape[-1]
         ctx.kernel = kernel
         ctx.shared = {
@@ -106,9 +120,16 @@ class Causal(_Exact):
         ctx: Any, diagonal_cotangent: Tensor | None, values_cotangent: Tensor | None
     ) -> tuple[Tensor | None, ...]:
         """Gradients of every input."""
-        gradients = ctx.kernel.causal_backward(
-            *ctx.saved_tensors, diagonal_cotangent, values_cotangent, **ctx.shared
-        )
+        saved = ctx.saved_tensors
+        _, coupling, diagonal, values, *_ = saved
+        with counted(
+            "resnet_bk.causal",
+            costs.causal_gradient,
+            diagonal.numel(),
+            0 if values is None else values.shape[-1],
+            is_symmetric=coupling is None,
+        ):
+            gradients = ctx.kernel.causal_backward(*saved, diagonal_cotangent, values_cotangent, **ctx.shared)
         return (None, *gradients)
 
 
@@ -127,9 +148,10 @@ class Gates(_Exact):
         initial: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """alpha, beta, and x and q of the last site side by side."""
-        alpha, beta, x, q = kernel.gates(
-            potential, hopping, energy, eta, initial, complex_phase=complex_phase
-        )
+        with counted("resnet_bk.gates", costs.gates, potential.numel(), is_complex=complex_phase):
+            alpha, beta, x, q = kernel.gates(
+                potential, hopping, energy, eta, initial, complex_phase=complex_phase
+            )
         ctx.kernel = kernel
         ctx.energy_shared = energy.shape[-1] != potential.shape[-1]
         ctx.set_materialize_grads(False)
@@ -150,13 +172,16 @@ class Gates(_Exact):
             alpha_cotangent = torch.zeros_like(x, dtype=ctx.alpha_dtype)
         if beta_cotangent is None:
             beta_cotangent = torch.zeros_like(x)
-        gradients = ctx.kernel.gates_backward(
-            *saved,
-            alpha_cotangent,
-            beta_cotangent,
-            last_cotangent,
-            energy_shared=ctx.energy_shared,
-        )
+        with counted(
+            "resnet_bk.gates", costs.gates_gradient, x.numel(), is_complex=ctx.alpha_dtype.is_complex
+        ):
+            gradients = ctx.kernel.gates_backward(
+                *saved,
+                alpha_cotangent,
+                beta_cotangent,
+                last_cotangent,
+                energy_shared=ctx.energy_shared,
+            )
         return (None, None, *gradients)
 
 
@@ -176,7 +201,10 @@ class GatedState(_Exact):
         initial: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Outputs and the last state."""
-        with _without_autocast(queries.device.type):
+        with (
+            _without_autocast(queries.device.type),
+            _counted_state(costs.gated_state, keys, values, alpha),
+        ):
             outputs, last, kept = kernel.state(queries, keys, values, alpha, beta, initial, keep=keep)
         ctx.kernel = kernel
         ctx.with_initial = initial is not None
@@ -191,7 +219,11 @@ class GatedState(_Exact):
     ) -> tuple[Tensor | None, ...]:
         """Gradients of every input."""
         saved = ctx.saved_tensors
-        with _without_autocast(saved[0].device.type):
+        _, keys, values, alpha, *_ = saved
+        with (
+            _without_autocast(keys.device.type),
+            _counted_state(costs.gated_state_gradient, keys, values, alpha),
+        ):
             gradients = ctx.kernel.state_backward(
                 *saved, output_cotangent, last_cotangent, with_initial=ctx.with_initial
             )
@@ -205,7 +237,9 @@ class Mixer(_Exact):
     def forward(ctx: Any, keep: bool, *tensors: Tensor | None) -> tuple[Tensor, Tensor, bool]:
         """Outputs, the last state, and whether all values could be computed with."""
         inputs = cpu_mixer.MixerInputs(*tensors)
-        found = cpu_mixer.mixer(inputs, keep=keep)
+        with counted("resnet_bk.gated_state", costs.gated_state, inputs.alpha.numel(), *inputs.size):
+            found = cpu_mixer.mixer(inputs, keep=keep)
+        _tell_convolution("aten.convolution", inputs)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*inputs, found.read, found.kept)
         return found.outputs, found.last, found.usable
@@ -217,12 +251,13 @@ class Mixer(_Exact):
     ) -> tuple[Tensor | None, ...]:
         """Gradients of every input."""
         *tensors, read, kept = ctx.saved_tensors
+        inputs = cpu_mixer.MixerInputs(*tensors)
         if output_cotangent is None:
             output_cotangent = torch.zeros_like(read)
         output_cotangent = output_cotangent.contiguous().resolve_neg()
-        gradients = cpu_mixer.mixer_backward(
-            cpu_mixer.MixerInputs(*tensors), read, kept, output_cotangent, last_cotangent
-        )
+        with counted("resnet_bk.gated_state", costs.gated_state_gradient, inputs.alpha.numel(), *inputs.size):
+            gradients = cpu_mixer.mixer_backward(inputs, read, kept, output_cotangent, last_cotangent)
+        _tell_convolution("aten.convolution_backward", inputs, gradients=2)
         return (None, *gradients)
 
 
@@ -243,6 +278,20 @@ class Norm(_Exact):
         rows, weight, scales = ctx.saved_tensors
         cotangent = cotangent.contiguous().resolve_neg()
         return (*cpu_norm.norm_backward(rows, weight, scales, cotangent), None)
+
+
+def _counted_state(
+    cost: Callable[..., int], keys: Tensor, values: Tensor, alpha: Tensor
+) -> AbstractContextManager[Any]:
+    sizes = alpha.numel(), keys.shape[-1], values.shape[-1]
+    return counted("resnet_bk.gated_state", cost, *sizes, is_complex=alpha.is_complex())
+
+
+def _tell_convolution(name: str, inputs: cpu_mixer.MixerInputs, *, gradients: int = 1) -> None:
+    """Count the convolution inside of a mixer as the operator that it takes the place of."""
+    if is_counting():
+        batch, _, length = inputs.alpha.shape
+        tell(name, gradients * costs.convolution(batch * length, *inputs.taps.shape))
 
 
 def _without_autocast(device: str) -> AbstractContextManager[Any]:

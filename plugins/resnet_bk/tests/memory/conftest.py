@@ -1,0 +1,70 @@
+"""A small model and a step with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import tqdm  # type: ignore[import-untyped]
+
+from resnet_bk import MambaKillerConfig, ResNetBK
+
+SETTINGS = {"vocab_size": 60, "d_model": 64, "n_layers": 3, "tie_word_embeddings": True}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def libraries_imported() -> None:
+    """Import what leaves traces in the process before the first test, and leave processors to others."""
+    torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))]).zero_grad()
+    torch.set_num_threads(1)
+    tqdm.tqdm.monitor_interval = 0  # a progress bar anywhere starts a thread that never ends
+
+
+@pytest.fixture(scope="session")
+def make_model() -> Callable[..., Any]:
+    """Makes the model in training mode, the same every time."""
+
+    def make(**changes: Any) -> Any:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return ResNetBK(MambaKillerConfig(**{**SETTINGS, **changes})).train()
+
+    return make
+
+
+@pytest.fixture
+def model(make_model: Callable[..., Any]) -> Any:
+    """The model."""
+    return make_model()
+
+
+@pytest.fixture(scope="session")
+def tokens() -> torch.Tensor:
+    """Two texts, long enough that what a layer saves is worth moving."""
+    return torch.randint(0, 60, (2, 200), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="session")
+def step(tokens: torch.Tensor) -> Callable[..., None]:
+    """Fills the gradients of a model."""
+
+    def run(model: Any) -> None:
+        torch.manual_seed(2)
+        model.zero_grad()
+        found = model(tokens, labels=tokens, use_cache=False)
+        found.loss.backward()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def gradients(step: Callable[..., None]) -> Callable[..., dict[str, torch.Tensor]]:
+    """The gradients of a model after a step, by name."""
+
+    def find(model: Any) -> dict[str, torch.Tensor]:
+        step(model)
+        return {name: each.grad.clone() for name, each in model.named_parameters()}
+
+    return find
