@@ -457,24 +457,79 @@ def test_checkpoints_of_1_0_are_left_alone(tmp_path: Path, run: Run) -> None:
     }
 
 
-def test_a_project_with_configurations_and_checkpoints(tmp_path: Path, run: Run) -> None:
-    """One plan, one transaction, and one rollback for all of it."""
-    project = tmp_path / "project"
-    (project / "runs").mkdir(parents=True)
-    config = project / "base.yaml"
-    config.write_text("model:\n  d_model: 256 # wide\n  n_layers: 8\n  n_seq: 2048\n  use_prime_bump: true\n")
-    torch.save({"model_state_dict": old_state(), "config": {"top_k": 1}}, project / "runs" / "best.pt")
-    before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+PROGRAM = """\
+import torch
+from src.models.resnet_bk import LanguageModel
+
+torch.manual_seed(1)  # of this program
+model = LanguageModel(vocab_size=11, d_model=16, n_layers=1, n_seq=8, num_experts=0, dropout_p=0.0)
+logits = model(torch.zeros(1, 8, dtype=torch.long))
+"""
+
+
+def content(folder: Path) -> dict[Path, bytes]:
+    """Every file of a folder."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with a configuration, a checkpoint, a program, and what is nothing to migrate."""
+    folder = tmp_path / "project"
+    (folder / "runs").mkdir(parents=True)
+    yaml = "model:\n  d_model: 256 # wide\n  n_layers: 8\n  n_seq: 2048\n  use_prime_bump: true\n"
+    (folder / "base.yaml").write_text(yaml)
+    (folder / "train.py").write_text(PROGRAM)
+    best = folder / "runs" / "best.pt"
+    torch.save({"model_state_dict": old_state(), "config": {"top_k": 1}}, best)
+    torch.save(torch.nn.Linear(2, 2).state_dict(), folder / "runs" / "another.pt")
+    (folder / "runs" / "cut.pt").write_bytes(best.read_bytes()[:-200])
+    header = json.dumps({"blocks.0.bk_layer.z": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}})
+    data = len(header).to_bytes(8, "little") + header.encode()
+    (folder / "runs" / "cut.safetensors").write_bytes(data[:40])
+    for number in range(20):
+        (folder / "runs" / f"firmware{number}.bin").write_bytes(bytes([number]) * 100)
+    return folder
+
+
+def test_a_project_with_everything(project: Path, run: Run) -> None:
+    """One plan, one transaction, and one rollback for configuration, checkpoint and program."""
+    before = content(project)
+    status, out, err = run("plan", project)
+    assert status == 0, err
+    assert content(project) == before
+    for words in ("config of resnet-bk", "checkpoint of resnet-bk", "source of resnet-bk", "3 to migrate"):
+        assert words in out
+
     status, out, err = run("apply", project, "--yes", "--json")
     assert status == 0, err
     done = json.loads(out)
-
-    assert {Path(path).name for path in done["migrated"]} == {"base.yaml", "best.pt"}
+    assert {Path(path).name for path in done["migrated"]} == {"base.yaml", "best.pt", "train.py"}
     assert (project / "runs" / "best" / "metadata.json").exists()
-    assert config.read_bytes() != before[config]
-    assert b"# wide" in config.read_bytes()
+    assert b"# wide" in (project / "base.yaml").read_bytes()
+    program = (project / "train.py").read_text()
+    assert "torch.manual_seed(1)  # of this program" in program
+    names: dict[str, Any] = {"__name__": "program"}
+    exec(compile(program, "train.py", "exec"), names)
+    assert names["logits"].shape == (1, 8, 11)
+
     assert run("rollback", done["transaction"], "--yes")[0] == 0
-    assert {path: path.read_bytes() for path in project.rglob("*") if path.is_file()} == before
+    assert content(project) == before
+
+
+def test_a_project_s_plan_says_what_is_left_alone(project: Path, run: Run) -> None:
+    """Weights of other models, cut-off files and what is no checkpoint, without failing the plan."""
+    status, out, err = run("plan", project, "--json")
+    assert status == 0, err
+    left = {Path(file["path"]).name: file for file in json.loads(out)["left_alone"]}
+    assert len(left) == 23
+    assert left["another.pt"]["what"] == "PyTorch weights of a model that no installed family knows"
+    assert left["cut.pt"]["what"] == left["cut.safetensors"]["what"] == "a file that is cut off"
+    assert left["firmware3.bin"]["what"] == "no checkpoint"
+    out = run("plan", project)[1]
+    assert "no checkpoint: 20 files" in out
+    assert "and 17 more" in out
+    assert "3 to migrate, 23 left alone" in out
 
 
 # Memory ---------------------------------------------------------------------------------------------------

@@ -52,6 +52,16 @@ def test_contradictions_are_found() -> None:
         edits.apply("abcdef")
 
 
+def test_a_deletion_ends_where_a_part_ends() -> None:
+    """What goes on beyond the part is the business of the next one."""
+    edits = Edits()
+    edits.delete(2, 6)
+    edits.insert(8, "x")
+    assert edits.within(0, 4, closed=False).apply("abcd") == "ab"
+    assert edits.within(4, 8, closed=False).apply("efgh") == "gh"
+    assert edits.within(8, 10, closed=True).apply("ij") == "xij"
+
+
 VALUES = st.sampled_from(["1", "(1,\n 2)", "x[1]", '""'])
 SEPARATORS = st.sampled_from([", ", ",", " , ", ",\n    ", ",  # so\n    ", "\n    , ", "  # so\n    , "])
 

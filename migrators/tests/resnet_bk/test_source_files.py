@@ -51,6 +51,19 @@ def test_cells_are_one_program(programs: Any, indent: int | None, ascii_only: bo
     )
 
 
+def test_the_last_line_of_a_cell_can_go(programs: Any) -> None:
+    """It has no end, so what goes is the end of the line before; a cell may become empty."""
+    blend = "from src.models.bk_core import BKCoreFunction\n"
+    set_to = "BKCoreFunction.GRAD_BLEND = 0.3"
+    after = "m = ResNetBK(MambaKillerConfig(d_model=3, grad_blend=0.3))\n"
+    before = notebook(f"{blend}{IMPORT}{set_to}", CELL)
+    assert sources(programs.migrate(before, "n.ipynb")) == [TODAY.strip(), after]
+    before = notebook(blend + IMPORT, set_to, CELL)
+    assert sources(programs.migrate(before, "n.ipynb")) == [TODAY, "", after]
+    before = notebook(IMPORT + blend.strip(), set_to + "\n", CELL)
+    assert sources(programs.migrate(before, "n.ipynb")) == [TODAY.strip(), "", after]
+
+
 def test_a_cell_that_is_one_text(programs: Any) -> None:
     """Some programs write a cell's source as one text."""
     data = json.loads(notebook(IMPORT + CELL))

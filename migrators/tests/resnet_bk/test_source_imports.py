@@ -287,12 +287,10 @@ def test_an_import_without_a_counterpart_is_told(programs: Any, line: str, missi
         ("from src.models.onnx_export import export_to_onnx", "export_to_onnx"),
     ],
 )
-def test_names_that_not_every_version_has_are_told(programs: Any, line: str, name: str) -> None:
-    """They are imported from `resnet_bk`, and the reader is told to make sure that it has them."""
+def test_names_of_the_guide_come_from_the_package_of_today(programs: Any, line: str, name: str) -> None:
+    """Nothing is left to do."""
     assert programs.migrate(f"{line}\n") == f"from resnet_bk import {name}\n"
-    assert programs.todos(f"{line}\n") == [
-        f"1: {name} comes from resnet_bk now: make sure that your version of it has {name}"
-    ]
+    assert programs.todos(f"{line}\n") == []
 
 
 def test_a_star_import_is_told(programs: Any) -> None:

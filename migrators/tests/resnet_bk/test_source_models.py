@@ -78,14 +78,81 @@ def test_a_call_with_settings_gets_a_configuration(programs: Any, before: str, a
     assert programs.migrate(f"{IMPORT}x = {before}\n") == f"{TODAY}x = {after}\n"
 
 
+SEVEN = "9, 8, 7, 6, 0, 1, 0.1"
+SEVEN_NAMED = "vocab_size=9, d_model=8, n_layers=7, n_seq=6, num_experts=0, top_k=1, dropout=0.1"
+OPERATOR = "False, 0.1, 0, True, 0.02, True, 0.5, on, off, 90.0, 1e5, 4, False, False, 0.1"
+OPERATOR_NAMED = (
+    "use_scattering_router=False, use_prime_bump=True, prime_bump_scale=0.02, epsilon=0.5, use_mourre=on, "
+    "use_lap=off, schatten_threshold=90.0, precision_upgrade_threshold=1e5, k_max=4"
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("prime_bump_init, scale", "use_prime_bump=prime_bump_init, prime_bump_scale=scale"),
+        ("config.prime_bump_init", "use_prime_bump=config.prime_bump_init"),
+        ("use_scattering_router", "use_scattering_router=use_scattering_router"),
+        ('config["use_scattering_router"], 0.1', 'use_scattering_router=config["use_scattering_router"]'),
+        ("False, 0.1, True, 0.03", "use_scattering_router=False, use_prime_bump=True, prime_bump_scale=0.03"),
+        ("False, 0.1, 0, True", "use_scattering_router=False, use_prime_bump=True"),
+        ("False, prime_bump_init=True", "use_scattering_router=False, use_prime_bump=True"),
+        ("True, use_birman_schwinger=False", "use_scattering_router=True"),
+        (OPERATOR, OPERATOR_NAMED),
+        (f"{OPERATOR}, True", f"{OPERATOR_NAMED}, gradient_checkpointing=True"),
+        (f"{OPERATOR}, 'verlet', True", f"{OPERATOR_NAMED}, gradient_checkpointing=True"),
+    ],
+)
+def test_further_positional_arguments_are_those_of_one_version(
+    programs: Any, before: str, after: str
+) -> None:
+    """What they are and are called, and the settings with names, tell the version."""
+    migrated = programs.migrate(f"{IMPORT}x = LanguageModel({SEVEN}, {before})\n")
+    assert migrated == f"{TODAY}x = ResNetBK(MambaKillerConfig({SEVEN_NAMED}, {after}))\n"
+
+
+def test_one_call_tells_the_version_of_another(programs: Any) -> None:
+    """A program is written for one version, and what a name is given is seen."""
+    before = f"{IMPORT}SCALE = 0.1\na = LanguageModel(k_max=2)\nb = LanguageModel({SEVEN}, True, SCALE)\n"
+    after = f"b = ResNetBK(MambaKillerConfig({SEVEN_NAMED}, use_scattering_router=True))\n"
+    assert programs.migrate(before).endswith(after)
+
+
+def test_positional_arguments_of_the_newer_class(programs: Any) -> None:
+    """Those of `ResNetBK` and of its configuration are in the order of the configuration."""
+    head = "from src.models.resnet_bk import ResNetBK\nfrom src.utils.config import MambaKillerConfig\n"
+    text = f"{head}a = ResNetBK(9, 8, 7, 6, 0.5, True)\nb = ResNetBK(MambaKillerConfig(9, 8, n_layers=2))\n"
+    assert programs.migrate(text) == (
+        f"{TODAY}a = ResNetBK(MambaKillerConfig(vocab_size=9, d_model=8, n_layers=7, n_seq=6, epsilon=0.5, "
+        "use_prime_bump=True))\nb = ResNetBK(MambaKillerConfig(vocab_size=9, d_model=8, n_layers=2))\n"
+    )
+    assert "setting 5 without a name is num_experts or epsilon" in "".join(
+        programs.todos(f"{head}a = ResNetBK(9, 8, 7, 6, 4)\n")
+    )
+
+
 @pytest.mark.parametrize(
     ("call", "reason"),
     [
         ("LanguageModel(*sizes)", "which settings the positional arguments are can't be seen"),
         (
-            "LanguageModel(1, 2, 3, 4, 5, 6, 7, 8)",
-            "which settings come after the first 7 positional ones differed",
+            "LanguageModel(1, 2, 3, 4, 5, 6, 7, on)",
+            "setting 8 without a name is prime_bump_init or use_scattering_router",
         ),
+        (
+            "LanguageModel(1, 2, 3, 4, 5, 6, 0.1, True, 0.02)",
+            "setting 8 without a name is prime_bump_init or use_scattering_router",
+        ),
+        (
+            f"LanguageModel({SEVEN}, {OPERATOR}, further)",
+            "setting 23 without a name is use_gradient_checkpointing or symplectic_mode",
+        ),
+        (
+            f"LanguageModel({SEVEN}, {OPERATOR}, True, symplectic_mode='euler')",
+            "no version took its 23 settings without names in this",
+        ),
+        ("LanguageModel(1, 2, 3, 4, 5, 6, 7, 8)", "no version took its 8 settings without names in this"),
+        (f"LanguageModel({', '.join('a' * 30)})", "no version took 30 settings without names"),
         ("LanguageModel(use_symplectic=True)", "resnet_bk has no setting use_symplectic"),
         ("LanguageModel(use_symplectic=on, symplectic_dt=1)", "no setting use_symplectic, symplectic_dt"),
         ("LanguageModel(use_lap_stability=not off)", "resnet_bk has no setting use_lap_stability"),

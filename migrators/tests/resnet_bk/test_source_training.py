@@ -1,4 +1,4 @@
-"""Seeds, gradients, checkpoints, evaluation, counting, quantization and export."""
+"""Seeds, gradients, checkpoints, evaluation, and the settings of a version."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ MODEL = "from src.models.resnet_bk import LanguageModel\n"
 TODAY = "from resnet_bk import MambaKillerConfig, ResNetBK\n"
 MANAGER = "from src.utils.checkpoint_manager import CheckpointManager\n"
 EVALUATOR = "from src.benchmarks.streaming_evaluator import StreamingEvaluator\n"
-COUNTER = "from src.benchmarks.flops_counter import FLOPsCounter\n"
-EXPORT = "from src.models.onnx_export import export_to_onnx\n"
 
 
 # Seeds ----------------------------------------------------------------------------------------------------
@@ -143,21 +141,119 @@ def test_the_blend_of_all_models_becomes_a_setting(programs: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "rest",
+    ("before", "after"),
     [
-        "BKCoreFunction.GRAD_BLEND = 0.3\nBKCoreFunction.GRAD_BLEND = 0.4\nm = LanguageModel(d_model=3)",
-        "for b in bs:\n    BKCoreFunction.GRAD_BLEND = b\nm = LanguageModel(d_model=3)",
-        "m = LanguageModel(d_model=3)\nBKCoreFunction.GRAD_BLEND = 0.3",
-        "print(BKCoreFunction.GRAD_BLEND)",
-        "BKCoreFunction.GRAD_BLEND = 0.3\nm = LanguageModel(grad_blend=0.1)",
-        "BKCoreFunction.GRAD_BLEND = 0.3\nBKCoreFunction.apply(a)\nm = LanguageModel(d_model=3)",
+        ("m = {old}(d_model=3)\nBKCoreFunction.GRAD_BLEND = 0.3", "m = {new}(d_model=3, grad_blend=0.3))"),
+        (
+            "def f():\n    return {old}(d_model=3)\nBKCoreFunction.GRAD_BLEND = 1",
+            "def f():\n    return {new}(d_model=3, grad_blend=1))",
+        ),
+        (
+            "for b in bs:\n    BKCoreFunction.GRAD_BLEND = b  # try\n    m = {old}(d_model=3)",
+            "for b in bs:\n    # try\n    m = {new}(d_model=3, grad_blend=b))",
+        ),
+        (
+            "def f(args):\n    BKCoreFunction.GRAD_BLEND = args.blend\n    return {old}(d_model=3).to(d)",
+            "def f(args):\n    return {new}(d_model=3, grad_blend=args.blend)).to(d)",
+        ),
+        (
+            "BKCoreFunction.GRAD_BLEND = 0.3\nm = {old}(\n    use_birman_schwinger=True,\n)",
+            "m = {new}(grad_blend=0.3\n))",
+        ),
+        (
+            "BKCoreFunction.GRAD_BLEND = 0.3\nm = {old}(\n    num_experts=2,\n    use_birman_schwinger=a,\n)",
+            "m = {new}(\n    num_experts=2, top_k=1, grad_blend=0.3,\n))",
+        ),
+        (
+            "c = {'num_experts': 2}\nBKCoreFunction.GRAD_BLEND = 0.3\nm = {old}(**c)",
+            "c = {'num_experts': 2}\nm = {new}(**c, top_k=1, grad_blend=0.3))",
+        ),
     ],
 )
-def test_a_blend_that_can_t_be_decided_is_told(programs: Any, rest: str) -> None:
-    """It stays where it is, and the reader learns that it belongs to each model now."""
+def test_the_blend_goes_where_the_settings_are(programs: Any, before: str, after: str) -> None:
+    """A number may be set behind the model too; another value is one the model's place has as well."""
+    text = before.replace("{old}", "LanguageModel")
+    expected = after.replace("{new}", "ResNetBK(MambaKillerConfig")
+    migrated = programs.migrate(f"from src.models.bk_core import BKCoreFunction\n{MODEL}{text}\n")
+    assert migrated == f"{TODAY}{expected}\n"
+
+
+def test_the_blend_of_a_configuration(programs: Any) -> None:
+    """A configuration of its own gets it as a model does."""
+    before = """\
+    from src.models.bk_core import BKCoreFunction
+    from src.models.resnet_bk import ResNetBK
+    from src.utils.config import MambaKillerConfig
+
+    BKCoreFunction.GRAD_BLEND = 0.3
+    config = MambaKillerConfig(d_model=3, manual_seed=None)
+    model = ResNetBK(config)
+    """
+    after = """\
+    from resnet_bk import MambaKillerConfig, ResNetBK
+
+    config = MambaKillerConfig(d_model=3, grad_blend=0.3)
+    model = ResNetBK(config)
+    """
+    assert programs.migrate(dedent(before)) == dedent(after)
+
+
+@pytest.mark.parametrize(
+    ("rest", "reason"),
+    [
+        (
+            "BKCoreFunction.GRAD_BLEND = 0.3\nBKCoreFunction.GRAD_BLEND = 0.4\nm = LanguageModel(d_model=3)",
+            "as it is set or read in several places: write grad_blend=0.3 in the MambaKillerConfig of each",
+        ),
+        (
+            "for b in bs:\n    BKCoreFunction.GRAD_BLEND = b\nm = LanguageModel(d_model=3)",
+            "as a model is not made after it, in the same block",
+        ),
+        (
+            "if bs:\n    BKCoreFunction.GRAD_BLEND = 0.3\n    pass\nm = LanguageModel(d_model=3)",
+            "as not every model is made in the block where it is set",
+        ),
+        (
+            "BKCoreFunction.GRAD_BLEND = b\ndef f():\n    return LanguageModel(d_model=3)",
+            "as a model is made in another function",
+        ),
+        ("m = LanguageModel(d_model=3)\nBKCoreFunction.GRAD_BLEND = b", "as a model is not made after it"),
+        (
+            "b = 1\nBKCoreFunction.GRAD_BLEND = b\nb = 2\nm = LanguageModel(d_model=3)",
+            "as b gets another value before a model is made",
+        ),
+        (
+            "BKCoreFunction.GRAD_BLEND = a.b\na.b = 2\nm = LanguageModel(d_model=3)",
+            "as a.b gets another value before a model is made",
+        ),
+        ("BKCoreFunction.GRAD_BLEND = f()\nm = LanguageModel(d_model=3)", "as f() may be something else"),
+        ("print(BKCoreFunction.GRAD_BLEND)", "not simply given a value: a model says it by model.config.gra"),
+        (
+            'setattr(BKCoreFunction, "GRAD_BLEND", 0.3)\nm = LanguageModel(d_model=3)',
+            "as it is not simply given a value: write grad_blend=0.3 in the MambaKillerConfig of each",
+        ),
+        ("BKCoreFunction.GRAD_BLEND = 0.3\nm = LanguageModel(grad_blend=0.1)", "a blend of its own"),
+        ("BKCoreFunction.GRAD_BLEND = 0.3\nm = LanguageModel(use_hybrid_gradient=a)", "a blend of its own"),
+        ("c = {'grad_blend': 1}\nBKCoreFunction.GRAD_BLEND = 0.3\nm = LanguageModel(**c)", "of its own"),
+        ("BKCoreFunction.GRAD_BLEND = 0.3\nm = LanguageModel(**c)", "settings of a model can't be seen"),
+        ("BKCoreFunction.GRAD_BLEND = 0.3", "as no model is made in this file: write grad_blend=0.3"),
+        (
+            "BKCoreFunction.GRAD_BLEND = 0.3\nBKCoreFunction.apply(a)\nm = LanguageModel(d_model=3)",
+            "as the program also uses BKCoreFunction itself, which resnet_bk has not",
+        ),
+        ("BKCoreFunction.GRAD_BLEND = 0.3; m = LanguageModel(d_model=3)", "its line can't be taken out"),
+        (
+            "from src.models import ConfigurableResNetBK as C\nBKCoreFunction.GRAD_BLEND = 0.3\nm = C(c)",
+            "as there are models that are not made from these settings",
+        ),
+    ],
+)
+def test_a_blend_that_can_t_be_decided_is_told(programs: Any, rest: str, reason: str) -> None:
+    """It stays where it is, and the reader learns why, and what to write."""
     text = f"from src.models.bk_core import BKCoreFunction\n{MODEL}{rest}\n"
-    assert "BKCoreFunction.GRAD_BLEND" in programs.migrate(text)
-    assert any("GRAD_BLEND held for all models of a program" in each for each in programs.todos(text))
+    assert "GRAD_BLEND" in programs.migrate(text)
+    told = "".join(each for each in programs.todos(text) if "GRAD_BLEND held for all models" in each)
+    assert reason in told
 
 
 # Checkpoints ----------------------------------------------------------------------------------------------
@@ -282,45 +378,6 @@ def test_an_evaluation_that_can_t_be_decided_stays(programs: Any, rest: str, rea
     assert not reason or reason in programs.todos(f"{EVALUATOR}{rest}\n")[0]
 
 
-# Counting -------------------------------------------------------------------------------------------------
-
-
-def test_flops_are_counted_in_a_block(programs_to: Callable[[str], Any]) -> None:
-    """What counted by itself counts what runs in a block; the model is the counter's."""
-    before = (
-        f"{COUNTER}def f(model, x):\n    counter = FLOPsCounter(model)\n"
-        f"    return counter.count_flops(x)  # all\n"
-    )
-    assert programs_to("0.8").migrate(before) == (
-        f"{COUNTER}def f(model, x):\n    counter = FLOPsCounter(model)\n    with counter:\n        model(x)\n"
-        "    return counter.total_flops  # all\n"
-    )
-
-
-@pytest.mark.parametrize(
-    "rest",
-    [
-        "counter = FLOPsCounter(model, batch_size=32, seq_len=128)\ntotal = counter.count_total_flops()",
-        "counter = FLOPsCounter(model)\ncounter.print_summary()",
-        "counter = FLOPsCounter(build())\nflops = counter.count_flops(x)",
-        "counter = FLOPsCounter(model)\nprint(counter.count_flops(x))",
-    ],
-)
-def test_a_counter_that_can_t_be_decided_stays(programs: Any, rest: str) -> None:
-    """What it estimated has nothing in its place; the reader learns how FLOPs are counted."""
-    assert programs.migrate(f"{COUNTER}{rest}\n") == f"{COUNTER}{rest}\n"
-    assert "counter.total_flops" in programs.todos(f"{COUNTER}{rest}\n")[0]
-
-
-def test_the_guides_counter_stays(programs: Any) -> None:
-    """It is written as it is today, but for its import."""
-    rest = (
-        "counter = FLOPsCounter(model)\nwith counter:\n"
-        "    output = model(input_ids)\nprint(f'{counter.total_flops}')\n"
-    )
-    assert programs.migrate(COUNTER + rest) == f"from resnet_bk import FLOPsCounter\n{rest}"
-
-
 # Settings of a version ------------------------------------------------------------------------------------
 
 
@@ -350,69 +407,3 @@ def test_steps_before_1_0_leave_models_and_imports(programs_to: Callable[[str], 
         f"m = LanguageModel(d_model=3)\nn = ResNetBK(d_model=3)\ny = m(x)\n"
     )
     assert programs_to(version).migrate(text) == text
-
-
-# Quantization and export ----------------------------------------------------------------------------------
-
-
-def test_bits_are_given_by_part(programs_to: Callable[[str], Any]) -> None:
-    """The parts have the guide's names as of 0.7."""
-    line = "from src.models.mixed_precision_quantization import MixedPrecisionQuantization\n"
-    before = (
-        f"{line}bits = {{'moe_experts': 4, 'bk_core': 8, \"output_layers\": 16}}\n"
-        f"q = MixedPrecisionQuantization(m, bits)\n"
-    )
-    assert programs_to("0.7").migrate(before) == (
-        f"{line}bits = {{'experts': 4, 'bk_core': 8, \"output\": 16}}\n"
-        f"q = MixedPrecisionQuantization(m, bits)\n"
-    )
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ("export_to_onnx(m, 'm.onnx')", "export_to_onnx(m, 'm.onnx', input_shape=(1, 512))"),
-        ("export_to_onnx(m, p, 2, 64)", "export_to_onnx(m, p, input_shape=(2, 64))"),
-        (
-            "export_to_onnx(m, output_path=p, seq_length=n, verify=False, opset_version=14)",
-            "export_to_onnx(m, p, input_shape=(1, n))",
-        ),
-        ("export_to_onnx(m, p, input_shape=(1, 64))", "export_to_onnx(m, p, input_shape=(1, 64))"),
-        ("export_to_onnx(m, p, opset_version=17)", "export_to_onnx(m, p, opset_version=17)"),
-    ],
-)
-def test_export(programs_to: Callable[[str], Any], before: str, after: str) -> None:
-    """Two sizes become one shape; what has no counterpart keeps the call."""
-    assert programs_to("0.9").migrate(f"{EXPORT}{before}\n") == f"{EXPORT}{after}\n"
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ('m = create_resnet_bk_for_hf("1M")', 'm = ResNetBKForCausalLM(preset("resnet-bk-1m"))'),
-        (
-            "m = create_resnet_bk_for_hf('10B', dropout_p=0.1)",
-            "m = ResNetBKForCausalLM(preset('resnet-bk-10b', dropout=0.1))",
-        ),
-    ],
-)
-def test_models_of_a_size(programs: Any, before: str, after: str) -> None:
-    """A size is a preset, whose settings may be changed."""
-    line = "from src.models.hf_resnet_bk import create_resnet_bk_for_hf\n"
-    assert (
-        programs.migrate(f"{line}{before}\n")
-        == f"from resnet_bk import ResNetBKForCausalLM, preset\n{after}\n"
-    )
-
-
-def test_configurations_for_transformers(programs: Any) -> None:
-    """`ResNetBKConfig` of that module is the configuration by another name; others of the name are not."""
-    before = (
-        "from src.models.hf_resnet_bk import ResNetBKConfig, ResNetBKForCausalLM\n"
-        "m = ResNetBKForCausalLM(ResNetBKConfig(dropout_p=0.1))\ny = m(x).logits\n"
-    )
-    assert programs.migrate(before) == before.replace("src.models.hf_resnet_bk", "resnet_bk").replace(
-        "dropout_p", "dropout"
-    )
-    other = "from src.models.config import ResNetBKConfig\nc = ResNetBKConfig(dropout_p=0.1)\n"
-    assert programs.migrate(other) == other

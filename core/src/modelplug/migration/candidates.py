@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from modelplug.documents import Document
 
-__all__ = ["SOURCE_ENDINGS", "Candidate", "Found", "collect"]
+__all__ = ["CHECKPOINT_ENDINGS", "SOURCE_ENDINGS", "Candidate", "Found", "collect"]
 
 OWN_PREFIX = ".modelplug-"
 """How names begin that this program gives to what it has not put in place yet."""
@@ -30,7 +30,9 @@ MAX_TEXT = 16 * 1024 * 1024
 SOURCE_ENDINGS = frozenset({".py", ".pyi", ".ipynb", ".md", ".markdown"})
 """How names of programs end, and of texts that programs stand in."""
 
-_CHECKPOINT_ENDINGS = frozenset({".pt", ".pth", ".bin", ".ckpt", ".safetensors"})
+CHECKPOINT_ENDINGS = frozenset({".pt", ".pth", ".bin", ".ckpt", ".safetensors"})
+"""How names of checkpoints end."""
+
 # Strings are matched too, so that what looks like a comment in them is left alone.
 _COMMENTS = re.compile(r'("(?:[^"\\]|\\.)*")|//[^\r\n]*|/\*.*?\*/', re.DOTALL)
 _TRAILING_COMMAS = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
@@ -226,12 +228,12 @@ class _Collector:
 def _may_be_whole(names: Iterable[str]) -> bool:
     """Whether a folder with these files may be a checkpoint: weights, and a text that says what they are."""
     endings = {os.path.splitext(name)[1].lower() for name in names}  # noqa: PTH122  as below
-    return ".json" in endings and not endings.isdisjoint(_CHECKPOINT_ENDINGS)
+    return ".json" in endings and not endings.isdisjoint(CHECKPOINT_ENDINGS)
 
 
 def _may_be_migrated(name: str) -> bool:
     suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122  a Path per file would double the walk's cost
-    return format_of(name) is not None or suffix in SOURCE_ENDINGS or suffix in _CHECKPOINT_ENDINGS
+    return format_of(name) is not None or suffix in SOURCE_ENDINGS or suffix in CHECKPOINT_ENDINGS
 
 
 def collect(

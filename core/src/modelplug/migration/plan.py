@@ -11,6 +11,7 @@ import attrs
 
 from modelplug.migration.account import Account, Fate, Finding, KeyFate, Severity
 from modelplug.migration.checkpoints.build import BuildPlan
+from modelplug.migration.left_alone import LeftAlone
 
 __all__ = ["EffectPlan", "FilePlan", "Plan", "PlannedChange", "StepUse", "sha256"]
 
@@ -218,6 +219,7 @@ class Plan:
         program: The version of modelplug that made it.
         options: What the user decided.
         aliases: Further names of the files: links, and files named twice.
+        left_alone: Files below a folder that are called like checkpoints, and that no step takes.
     """
 
     files: tuple[FilePlan, ...]
@@ -225,6 +227,7 @@ class Plan:
     program: str
     options: dict[str, str] = attrs.field(factory=dict)
     aliases: dict[str, str] = attrs.field(factory=dict)
+    left_alone: tuple[LeftAlone, ...] = ()
 
     def with_status(self, status: str) -> tuple[FilePlan, ...]:
         """The files of one status."""
@@ -241,6 +244,7 @@ class Plan:
             "aliases": self.aliases,
             "counts": counts,
             "files": [file.to_dict() for file in self.files],
+            "left_alone": [file.to_dict() for file in self.left_alone],
         }
 
     @classmethod
@@ -258,12 +262,14 @@ class Plan:
             raise ValueError(msg)
         try:
             files = tuple(FilePlan.from_dict(file) for file in data["files"])
+            left_alone = tuple(LeftAlone.from_dict(file) for file in data.get("left_alone", ()))
             return cls(
                 files=files,
                 created=data["created"],
                 program=data["program"],
                 options=dict(data["options"]),
                 aliases=dict(data["aliases"]),
+                left_alone=left_alone,
             )
         except (KeyError, TypeError, AttributeError) as error:
             msg = f"it is damaged: {error}"

@@ -17,6 +17,7 @@ from modelplug.migration.account import Severity
 from modelplug.migration.candidates import Candidate, collect
 from modelplug.migration.detection import Wishes, detect, refuse_future
 from modelplug.migration.kinds import KINDS, Outcome
+from modelplug.migration.left_alone import explain, is_called_a_checkpoint
 from modelplug.migration.plan import FilePlan, Plan, PlannedChange, StepUse, sha256
 from modelplug.migration.steps import Detection, Family, Kind, StepContext
 from modelplug.migration.workers import plan_candidates
@@ -60,7 +61,8 @@ class Planner:
         """What would become of everything under the paths.
 
         A file named by the user that is of no family is listed as unknown, or refused where a family knows
-        what it is instead; below a folder, such files are passed over. A file that can't be migrated is
+        what it is instead. Below a folder such files are passed over, but for those that are called like
+        checkpoints, of which the plan says why they are left alone. A file that can't be migrated is
         listed as refused, and does not keep others from it.
 
         Args:
@@ -82,13 +84,15 @@ class Planner:
                 f"there is no {missing}", path=missing, advice="Check the spelling of the path."
             )
         named = {candidate.path for candidate in found.candidates if candidate.given_as in given}
-        files = []
+        files, left_alone = [], []
         plans = plan_candidates(self, found.candidates, wishes)
         for candidate, file in zip(found.candidates, plans, strict=True):
             if file.status == "unknown" and candidate.path in named:
                 file = self._foreign(candidate, file)
             if file.status != "unknown" or candidate.path in named:
                 files.append(file)
+            elif is_called_a_checkpoint(candidate) and self._takes_checkpoints(wishes):
+                left_alone.append(explain(candidate))
         files += [_unreadable(path, why) for path, why in found.unreadable.items()]
         return Plan(
             files=tuple(files),
@@ -96,6 +100,7 @@ class Planner:
             program=__version__,
             options=dict(wishes.options),
             aliases={str(alias): str(real) for alias, real in found.aliases.items()},
+            left_alone=tuple(left_alone),
         )
 
     def plan_candidate(self, candidate: Candidate, wishes: Wishes) -> FilePlan:
@@ -170,6 +175,13 @@ class Planner:
                 )
                 return attrs.evolve(file, status="refused", error=failure.to_dict())
         return file
+
+    def _takes_checkpoints(self, wishes: Wishes) -> bool:
+        """Whether any step that is wished for is one of checkpoints."""
+        names = [wishes.family] if wishes.family else [family.name for family in self.graph.families]
+        return wishes.kind in (None, Kind.CHECKPOINT) and any(
+            Kind.CHECKPOINT in self.graph.kinds(name) for name in names
+        )
 
     def _is_whole(self, folder: Candidate, given: list[Path], wishes: Wishes) -> bool:
         """Whether a folder is one artifact; a home is one only if it was named."""

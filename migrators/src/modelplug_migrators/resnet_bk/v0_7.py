@@ -76,7 +76,7 @@ class SourceTo07(SourceStep):
     """The bits of a `MixedPrecisionQuantization` are given by part.
 
     `moe_experts` becomes `experts`, and `output_layers` becomes `output`, in the configuration that a
-    `MixedPrecisionQuantization` is given. Other ways to quantize are told, and left as they are.
+    `MixedPrecisionQuantization` is given. Other ways to quantize are looked at on the way to 1.0.
     """
 
     source = V0_6

@@ -64,8 +64,11 @@ class CheckpointTo08(UnchangedCheckpoint):
 class SourceTo08(SourceStep):
     """FLOPs are counted in a `with` block, and adaptive computation is a setting of the model.
 
-    `flops = counter.count_flops(x)` becomes `with counter: model(x)` and `flops = counter.total_flops`. A
-    counter that estimates whole training steps from sizes is told, and left as it is.
+    `flops = counter.count_flops(x)` becomes `with counter: model(x)` and `flops = counter.total_flops`; a
+    counter that counts again is reset. `FLOPsCounter(model, batch_size=32, seq_len=128)` estimated from
+    sizes: what `count_forward_flops()` said, and the `.forward` of `count_total_flops()`, is counted in a
+    block with an input of these sizes. Estimates of backward passes and of optimizers are told, and left as
+    they are.
 
     `use_adaptive_computation` of `LanguageModel` becomes `use_act`; `act_threshold` and `halt_threshold_low`
     become `act_halt_threshold`.

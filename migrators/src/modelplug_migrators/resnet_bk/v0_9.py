@@ -67,8 +67,9 @@ class SourceTo09(SourceStep):
     """`export_to_onnx` takes the shape of an input.
 
     `export_to_onnx(model, path, batch_size=1, seq_length=512)` becomes `export_to_onnx(model, path,
-    input_shape=(1, 512))`; `verify` and `tolerance` go. `LanguageModel(...)` stays: it makes a model with
-    fresh weights, where `AutoModel.from_pretrained(...)` loads one that was trained.
+    input_shape=(1, 512))`, and `dynamic_axes` becomes `dynamic`. A `tolerance`, which was a difference and
+    is a share now, goes, and so does an `opset_version` before 18. `LanguageModel(...)` stays: it makes a
+    model with fresh weights, where `AutoModel.from_pretrained(...)` loads one that was trained.
     """
 
     source = V0_8

@@ -94,7 +94,10 @@ class SourceTo10(SourceStep):
     `LanguageModel(...)` and `ResNetBK(...)` with settings become `ResNetBK(MambaKillerConfig(...))`, with
     today's names of settings: `dropout_p` is `dropout`, `prime_bump_init` is `use_prime_bump`, and so on.
     What chose between implementations (`use_birman_schwinger`, `use_triton_kernel` ...) goes, and
-    `use_semiseparable=False` with it. `use_hybrid_gradient` becomes `grad_blend`, and `manual_seed=42` the
+    `use_semiseparable=False` with it. Arguments without names get those of the version that they are in the
+    order of: the first seven were the same always, and of those after them what they are, what they are
+    called and which others have names tells the version. `use_hybrid_gradient` becomes `grad_blend`, and so
+    does `BKCoreFunction.GRAD_BLEND`, which held for all models of a program; `manual_seed=42` becomes the
     call `torch.manual_seed(42)` before the model is made. `num_experts` without `top_k` gets `top_k=1`, what
     it was by default. A dictionary of settings is changed where it stands, if the program shows it;
     `**settings` that it does not show go to `resnet_bk.LanguageModel`, which takes older names too, and is
@@ -108,6 +111,13 @@ class SourceTo10(SourceStep):
     a pair of results becomes T, U and V. `BKCoreFunction.apply()`: one result becomes the first of two.
     `CheckpointManager.save(...)` becomes `save_checkpoint(...)`, everything by name.
     `create_resnet_bk_for_hf("1M")` becomes `ResNetBKForCausalLM(preset("resnet-bk-1m"))`.
+
+    `create_mixed_precision_quantizer(model, use_dynamic_policy=False)` with its `quantize_model()` becomes a
+    `MixedPrecisionQuantization` with the bits it gave, in the place where it changed the model.
+    `create_optimized_semiseparable(n_seq, config)` becomes a `SemiseparableMatrix(n_seq)` where the
+    configuration asks for nothing else. What quantized the values in one core, or stored one matrix in
+    another way, has no counterpart: it is told, with what quantizes a model, or saves memory with one, in
+    the same way.
 
     What can't be decided stays, and is told with its line: a setting that nothing stands for, a model that
     goes where its calls can't be seen, an import of something that `resnet_bk` has not. Cells of notebooks

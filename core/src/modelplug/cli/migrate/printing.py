@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from modelplug.cli.context import App
     from modelplug.migration.account import Account, Finding, KeyFate
     from modelplug.migration.checkpoints.build import BuildPlan
+    from modelplug.migration.left_alone import LeftAlone
     from modelplug.migration.plan import FilePlan, Plan
 
 __all__ = ["echo_plan", "echo_summary"]
 
 # With more keys than this, those that differ only in numbers are shown as one.
 _MANY = 60
+# Of many files that are left alone for one reason, so many are named.
+_SHOWN = 3
 _NUMBERS = re.compile(r"(?<=\.)\d+(?=\.)")
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 _MARKS = {"error": ("error", "red"), "warning": ("warning", "yellow"), "todo": ("to do", "magenta")}
@@ -40,6 +43,7 @@ def echo_plan(app: App, plan: Plan, *, with_diff: bool, verbose: bool) -> None:
         if file.status == "current" and len(plan.files) > 20:
             continue  # hundreds of files with nothing to do would hide the others
         _echo_file(file, with_diff=with_diff, verbose=verbose)
+    _echo_left_alone(plan, verbose=verbose)
     for alias, real in plan.aliases.items():
         app.note(f"{alias} is {real}, which is listed once")
 
@@ -74,6 +78,22 @@ def _echo_file(file: FilePlan, *, with_diff: bool, verbose: bool) -> None:
     if with_diff and file.diff:
         click.echo()
         _echo_diff(file.diff)
+
+
+def _echo_left_alone(plan: Plan, *, verbose: bool) -> None:
+    """Print what is called like a checkpoint and stays, counted by what it is."""
+    groups: dict[str, list[LeftAlone]] = {}
+    for file in plan.left_alone:
+        groups.setdefault(file.what, []).append(file)
+    if groups:
+        echo_heading("left alone")
+    for what, files in groups.items():
+        click.echo(f"  {what}" + (f": {len(files)} files" if len(files) > 1 else ""))
+        shown = files if verbose else files[:_SHOWN]
+        for file in shown:
+            click.echo(f"    {file.given_as}" + (f": {file.why}" if file.why else ""))
+        if len(shown) < len(files):
+            click.echo(f"    and {len(files) - len(shown)} more")
 
 
 def _described(file: FilePlan) -> Iterator[str]:
@@ -177,5 +197,7 @@ def echo_summary(plan: Plan) -> None:
         count = len(plan.with_status(status))
         if count or status == "migrate":
             parts.append(f"{count} {words}")
+    if plan.left_alone:
+        parts.append(f"{len(plan.left_alone)} left alone")
     click.echo()
     click.echo(", ".join(parts))

@@ -91,6 +91,8 @@ class Edits:
     def within(self, start: int, end: int, *, closed: bool) -> Edits:
         """The changes in a part of the text, as changes of that part alone.
 
+        A deletion that goes on beyond the part, to the end of a line for example, ends with it.
+
         Args:
             start: Where the part begins.
             end: Where it ends.
@@ -98,9 +100,13 @@ class Edits:
         """
         part = Edits()
         for edit in self.merged():
-            if start <= edit.start and edit.end <= end and (edit.start < end or closed):
-                moved = attrs.evolve(edit, start=edit.start - start, end=edit.end - start)
-                part.extend([moved])
+            first, last = edit.start, edit.end
+            if not edit.text:
+                first, last = max(first, start), min(last, end)
+                if first >= last:
+                    continue
+            if start <= first and last <= end and (first < end or closed):
+                part.extend([attrs.evolve(edit, start=first - start, end=last - start)])
         return part
 
     def apply(self, text: str) -> str:

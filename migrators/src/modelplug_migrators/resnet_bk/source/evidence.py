@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from modelplug.migration.steps import Confidence
-from modelplug_migrators.resnet_bk.source.parsing import parse
+from modelplug_migrators.resnet_bk.source.parsing import nodes_of, parse
 from modelplug_migrators.resnet_bk.source.texts import texts_that_import
 from modelplug_migrators.resnet_bk.source.vocabulary import (
     Old,
@@ -98,7 +98,7 @@ def look(code: str) -> Evidence | None:
         Unreadable: It is no program, or one for a later Python than this.
     """
     seen = _Seen()
-    nodes = list(ast.walk(parse(code)))
+    nodes = nodes_of(parse(code))
     for node in nodes:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             _take_import(node, seen)

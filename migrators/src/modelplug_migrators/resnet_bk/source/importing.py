@@ -14,7 +14,7 @@ from libcst import metadata
 
 from modelplug_migrators.resnet_bk.source.import_text import ImportChange, Name, write
 from modelplug_migrators.resnet_bk.source.shapes import is_constant
-from modelplug_migrators.resnet_bk.source.vocabulary import OURS, PROMISED
+from modelplug_migrators.resnet_bk.source.vocabulary import OURS
 
 if TYPE_CHECKING:
     from modelplug_migrators.resnet_bk.source.program import Program
@@ -75,6 +75,12 @@ class ImportPlan:
         """Write a name of `resnet_bk`, with something around it, near a use: before what others put there."""
         self._written.append(_Written(reference, at, at, name, before, after))
 
+    def write_over(
+        self, reference: Reference, span: tuple[int, int], name: str, *, before: str = "", after: str = ""
+    ) -> None:
+        """Put a name of `resnet_bk`, with something around it, in the place of a span near a use."""
+        self._written.append(_Written(reference, *span, name, before, after))
+
     def keep(self, reference: Reference) -> None:
         """Leave a use as it is, with its import."""
         self._kept.add(reference)
@@ -89,6 +95,10 @@ class ImportPlan:
             lines = self._lines.setdefault(binding.statement, [])
             if line not in lines:
                 lines.append(line)
+
+    def is_settled(self, reference: Reference) -> bool:
+        """Whether something is to take the place of a use, or it goes."""
+        return reference in self._replaced or reference in self._dropped
 
     def is_kept(self, reference: Reference) -> bool:
         """Whether a use stays as it is."""
@@ -133,6 +143,10 @@ class ImportPlan:
                 self.program.edits.insert(written.start, text, rank=-1)
             elif text != self.program.text[written.start : written.end]:
                 self.program.edits.replace(written.start, written.end, text)
+        self.finish_lines()
+
+    def finish_lines(self) -> None:
+        """Write down the changes without those of names: plain imports."""
         for statement, lines in self._lines.items():
             self._change(statement).lines += lines
         write(self.program, self._changes.values())
@@ -156,11 +170,6 @@ class ImportPlan:
         change.gone.append(binding.alias)
         if slot is not None:
             change.slots[binding.alias] = slot
-        if slot is not None and slot.name in PROMISED:
-            self.program.todo(
-                f"{slot.name} comes from resnet_bk now: make sure that your version of it has {slot.name}",
-                binding.statement,
-            )
 
     def _is_unused(self, binding: Binding) -> bool:
         """Whether nothing uses an import any more, though it stays."""
@@ -169,10 +178,9 @@ class ImportPlan:
     def _is_passed_on(self, binding: Binding) -> bool:
         """Whether `__all__` names it."""
         return any(
-            isinstance(node, cst.SimpleString)
-            and node.raw_value == binding.local
+            node.raw_value == binding.local
             and any(self._is_all(outer) for outer in self.program.around(node))
-            for node in self.program.nodes
+            for node in self.program.every(cst.SimpleString)
         )
 
     def _is_all(self, node: cst.CSTNode) -> bool:

@@ -90,13 +90,12 @@ class Instances:
     @cached_property
     def _holders(self) -> list[tuple[cst.BaseExpression, Origins]]:
         found: list[tuple[cst.BaseExpression, Origins]] = []
-        for node in self.program.nodes:
-            if isinstance(node, cst.Call):
-                origins = self.of(node)
-                if origins - {ELSEWHERE}:
-                    found.append((node, origins))
-            elif isinstance(node, cst.Attribute) and is_own_attribute(node):
-                found.append((node, self.of(node)))
+        for call in self.program.every(cst.Call):
+            origins = self.of(call)
+            if origins - {ELSEWHERE}:
+                found.append((call, origins))
+        own = (node for node in self.program.every(cst.Attribute) if is_own_attribute(node))
+        found += [(node, self.of(node)) for node in own]
         for scope in self.program.scopes:
             for assignment in scope.assignments:
                 origins = self._of_assignment(assignment)
@@ -115,6 +114,20 @@ class Instances:
             for parameter in self._parameters(function)
             if not self._of_parameter(parameter).isdisjoint(wanted)
         )
+
+    def gives_back(self, call: cst.Call) -> bool:
+        """Whether a call is of `optimize` of a `MemoryOptimizer`, which gives the model that it gets."""
+        function = call.func
+        if not isinstance(function, cst.Attribute) or function.attr.value != "optimize":
+            return False
+        makers = self.of(function.value)
+        return bool(makers) and all(
+            isinstance(maker, cst.Call) and self._is_optimizer(maker.func) for maker in makers
+        )
+
+    def _is_optimizer(self, function: cst.BaseExpression) -> bool:
+        old = self.program.old(function)
+        return (old.name if old else self.program.ours(function)) == "MemoryOptimizer"
 
     # Expressions --------------------------------------------------------------------------------------
 
@@ -137,7 +150,7 @@ class Instances:
             return frozenset({call})
         if isinstance(function, cst.Attribute) and function.attr.value in _FLUENT:
             return self.of(function.value)
-        if self.program.is_called(call, *_WRAPPERS) and call.args:
+        if call.args and (self.program.is_called(call, *_WRAPPERS) or self.gives_back(call)):
             return self.of(call.args[0].value)
         defined = self._definitions(function)
         if not defined:
@@ -177,8 +190,8 @@ class Instances:
     def _attributes(self) -> dict[tuple[cst.CSTNode | None, str], list[cst.BaseExpression | None]]:
         """Every value that `self.name` is given in a class; None for one that can't be followed."""
         found: dict[tuple[cst.CSTNode | None, str], list[cst.BaseExpression | None]] = {}
-        for node in self.program.nodes:
-            if not isinstance(node, cst.Attribute) or not is_own_attribute(node):
+        for node in self.program.every(cst.Attribute):
+            if not is_own_attribute(node):
                 continue
             target = self.program.parent(node)
             value: cst.BaseExpression | None = None
@@ -218,9 +231,8 @@ class Instances:
     @cached_property
     def _returns(self) -> dict[cst.CSTNode | None, list[cst.Return]]:
         found: dict[cst.CSTNode | None, list[cst.Return]] = {}
-        for node in self.program.nodes:
-            if isinstance(node, cst.Return):
-                found.setdefault(self.program.enclosing(node, *_FUNCTIONS), []).append(node)
+        for node in self.program.every(cst.Return):
+            found.setdefault(self.program.enclosing(node, *_FUNCTIONS), []).append(node)
         return found
 
     def _of_parameter(self, parameter: cst.Param) -> Origins:
@@ -285,9 +297,8 @@ class Instances:
     def _fixtures(self) -> list[cst.FunctionDef]:
         return [
             node
-            for node in self.program.nodes
-            if isinstance(node, cst.FunctionDef)
-            and any(self._is_fixture(each.decorator) for each in node.decorators)
+            for node in self.program.every(cst.FunctionDef)
+            if any(self._is_fixture(each.decorator) for each in node.decorators)
         ]
 
     def _is_fixture(self, decorator: cst.BaseExpression) -> bool:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 import warnings
 
-__all__ = ["Unreadable", "is_python", "literal", "parse"]
+__all__ = ["Unreadable", "is_python", "literal", "nodes_of", "parse"]
+
+# What says how a name or an operator is meant, and holds nothing.
+_EMPTY = frozenset({"ctx", "op", "ops"})
 
 
 class Unreadable(Exception):  # noqa: N818  what it says of the text, not of us
@@ -21,8 +25,9 @@ class Unreadable(Exception):  # noqa: N818  what it says of the text, not of us
         super().__init__(reason)
 
 
+@functools.lru_cache(maxsize=4)
 def parse(text: str) -> ast.Module:
-    """The syntax tree of a program.
+    """The syntax tree of a program, which nobody may change: who asks again soon gets the same one.
 
     Args:
         text: The program.
@@ -39,6 +44,25 @@ def parse(text: str) -> ast.Module:
             raise Unreadable(reason, error.lineno) from error
         except (ValueError, RecursionError, MemoryError) as error:
             raise Unreadable(str(error) or "it is nested too deeply", None) from error
+
+
+def nodes_of(tree: ast.AST) -> list[ast.AST]:
+    """A node and all others in it but for operators, level by level; `ast.walk` takes twice as long.
+
+    Args:
+        tree: The node.
+    """
+    nodes = [tree]
+    for node in nodes:
+        for name in node._fields:
+            if name in _EMPTY:
+                continue
+            value = getattr(node, name, None)
+            if isinstance(value, ast.AST):
+                nodes.append(value)
+            elif isinstance(value, list):
+                nodes += [each for each in value if isinstance(each, ast.AST)]
+    return nodes
 
 
 def is_python(text: str) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import libcst as cst
@@ -13,7 +14,7 @@ from modelplug.migration.account import Severity
 from modelplug_migrators.resnet_bk.source.deadline import Deadline
 from modelplug_migrators.resnet_bk.source.edits import Edits
 from modelplug_migrators.resnet_bk.source.parsing import Unreadable, parse
-from modelplug_migrators.resnet_bk.source.scopes import scopes_of
+from modelplug_migrators.resnet_bk.source.scopes import places_of, scopes_of
 from modelplug_migrators.resnet_bk.source.shapes import is_constant
 from modelplug_migrators.resnet_bk.source.slicing import Slice, cut, line_starts
 from modelplug_migrators.resnet_bk.source.vocabulary import Old, resolve
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["Program", "Told"]
+
+Node = TypeVar("Node", bound=cst.CSTNode)
 
 _OURS = "resnet_bk"
 _WHITE = (
@@ -46,27 +49,41 @@ class Told:
     line: int | None
 
 
+@functools.cache
+def _is_white(kind: type[cst.CSTNode]) -> bool:
+    """Whether nodes of a class are white space; asking LibCST's classes is slow."""
+    return issubclass(kind, _WHITE)
+
+
 class _Walk(cst.CSTVisitor):
-    """Collects the nodes of a tree, and which one each is in."""
+    """Collects the nodes of a tree by their classes, and which one each is in."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.nodes: list[cst.CSTNode] = []
+        self.nodes: dict[type[cst.CSTNode], list[Any]] = {}
         self.parents: dict[cst.CSTNode, cst.CSTNode] = {}
         self._open: list[cst.CSTNode] = []
 
     def on_visit(self, node: cst.CSTNode) -> bool:
-        if isinstance(node, _WHITE):
+        if _is_white(type(node)):
             return False
         if self._open:
             self.parents[node] = self._open[-1]
-        self.nodes.append(node)
+        self.nodes.setdefault(type(node), []).append(node)
         self._open.append(node)
         return True
 
     def on_leave(self, original_node: cst.CSTNode) -> None:
-        if not isinstance(original_node, _WHITE):
+        if not _is_white(type(original_node)):
             self._open.pop()
+
+    # What these do otherwise, looking for a method by name, takes as long as all the rest.
+
+    def on_visit_attribute(self, node: cst.CSTNode, attribute: str) -> None:
+        """Pass on."""
+
+    def on_leave_attribute(self, original_node: cst.CSTNode, attribute: str) -> None:
+        """Pass on."""
 
 
 class Program:
@@ -83,7 +100,6 @@ class Program:
         text: The program.
         python: The syntax tree of the whole, as Python makes it.
         module: That of the statements that matter.
-        nodes: Every node of it that is more than white space, in the order of the text.
         edits: The changes noted so far.
         told: What was told so far.
 
@@ -111,13 +127,12 @@ class Program:
         self.python = parse(text)
         self._slice, tree = _read(text, self.python)
         deadline.check(work_ahead=len(self._slice.starts))
-        wrapper = metadata.MetadataWrapper(tree, unsafe_skip_copy=True)
-        self.module = wrapper.module
-        self._places = wrapper.resolve(metadata.PositionProvider)
+        self.module = tree
+        self._places = places_of(tree)
         self._scopes = scopes_of(self.module)
         walk = _Walk()
         self.module.visit(walk)
-        self.nodes = walk.nodes
+        self._nodes = walk.nodes
         self._parents = walk.parents
         deadline.check()
 
@@ -163,10 +178,9 @@ class Program:
 
     # The tree -----------------------------------------------------------------------------------------
 
-    @cached_property
-    def calls(self) -> list[cst.Call]:
-        """Every call, in the order of the text; outer ones first."""
-        return [node for node in self.nodes if isinstance(node, cst.Call)]
+    def every(self, kind: type[Node]) -> list[Node]:
+        """Every node of a class, in the order of the text; outer ones first."""
+        return self._nodes.get(kind, [])
 
     def parent(self, node: cst.CSTNode) -> cst.CSTNode | None:
         """The node around a node; None around the module."""

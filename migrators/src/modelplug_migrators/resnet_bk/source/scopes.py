@@ -1,4 +1,8 @@
-"""What names mean where: LibCST's scopes, found without its detours."""
+"""What names mean where, and where everything stands: LibCST's scopes and places, without its detours.
+
+A `MetadataWrapper` would look through the hundreds of methods of its providers anew for each module, to find
+the few that they have, and walk through it once more with none.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,11 @@ from libcst import metadata
 if TYPE_CHECKING:
     import libcst as cst
 
-__all__ = ["scopes_of"]
+__all__ = ["places_of", "scopes_of"]
 
 
 def scopes_of(module: cst.Module) -> dict[cst.CSTNode, Any]:
     """The scope of every node of a module that is in one.
-
-    A `MetadataWrapper` would look through the hundreds of methods of both providers anew for each module, to
-    find the one that they have.
 
     Args:
         module: The module; no node may be in it twice.
@@ -27,3 +28,14 @@ def scopes_of(module: cst.Module) -> dict[cst.CSTNode, Any]:
     scopes.metadata = {metadata.ExpressionContextProvider: contexts._computed}
     scopes.visit_Module(module)
     return dict(scopes._computed)
+
+
+def places_of(module: cst.Module) -> dict[cst.CSTNode, Any]:
+    """Where every node of a module begins and ends.
+
+    Args:
+        module: The module; no node may be in it twice.
+    """
+    places = metadata.PositionProvider()
+    places._gen_impl(module)
+    return dict(places._computed)

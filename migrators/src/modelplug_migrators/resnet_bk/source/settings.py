@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["CURRENT", "DEFAULTS_CHANGED", "DEPENDENT", "DROPPED", "POSITIONAL", "RENAMED"]
 
 POSITIONAL = ("vocab_size", "d_model", "n_layers", "n_seq", "num_experts", "top_k", "dropout_p")
-"""The order of positional arguments that all versions had in common; what came after them differed."""
+"""The order of positional arguments that all versions of `LanguageModel` had in common."""
 
 CURRENT = frozenset(
     {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from modelplug_migrators.resnet_bk.source.parsing import Unreadable
+from modelplug_migrators.resnet_bk.source.parsing import Unreadable, nodes_of
 from modelplug_migrators.resnet_bk.source.vocabulary import MODULES, is_old_module, resolve
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ NEWLINE = re.compile(r"\r\n?|\n")
 _STEPS = 4
 # Names that rules may write: what else has one of them must be seen.
 _NEW = {"preset"} | {old.counterpart for names in MODULES.values() for old in names.values()} - {""}
+_WORDS = re.compile(r"\w+")
 _DEEPEST = 150
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _IMPORTS = (ast.Import, ast.ImportFrom)
@@ -82,7 +83,8 @@ def cut(text: str, tree: ast.Module) -> Slice:
         return Slice(text, tuple(starts))
     blocks = _blocks(tree)
     for block in blocks:
-        block.text = text[starts[block.first - 1] : _line_end(starts, block.last, text)]
+        own = text[starts[block.first - 1] : _line_end(starts, block.last, text)]
+        block.words = frozenset(_WORDS.findall(own))
     _choose(blocks, imported)
     _refuse_depths(node for block in blocks if block.chosen for node in block.nodes)
     lines = sorted({line for block in blocks if block.chosen for line in range(block.first, block.last + 1)})
@@ -118,7 +120,7 @@ class _Block:
         nodes: The statements.
         head: The beginning of the class it belongs to, which stays with it.
         chosen: Whether it stays.
-        text: The lines.
+        words: The words in the lines.
     """
 
     first: int
@@ -126,7 +128,7 @@ class _Block:
     nodes: list[ast.stmt]
     head: _Block | None = None
     chosen: bool = False
-    text: str = ""
+    words: frozenset[str] = frozenset()
 
 
 def _blocks(tree: ast.Module) -> list[_Block]:
@@ -180,7 +182,7 @@ def _choose(blocks: list[_Block], imported: set[str]) -> None:
         for block in blocks:
             members = inside[block.head] if block.head else set()
             names = everywhere | members
-            if not re.search(rf"\b(?:{'|'.join(map(re.escape, names))})\b", block.text):
+            if names.isdisjoint(block.words):
                 continue
             block.chosen = True
             found = _Found()
@@ -194,8 +196,7 @@ def _choose(blocks: list[_Block], imported: set[str]) -> None:
     for block in blocks:
         if block.chosen and block.head:
             block.head.chosen = True
-    words = {word for block in blocks if block.chosen for word in re.findall(r"\w+", block.text)}
-    words |= _NEW | {"torch"}
+    words = _NEW.union({"torch"}, *(block.words for block in blocks if block.chosen))
     for block in blocks:
         if any(isinstance(node, _IMPORTS) and _gives(node, words) for node in block.nodes):
             block.chosen = True
@@ -211,7 +212,7 @@ def _gives(statement: ast.Import | ast.ImportFrom, words: set[str]) -> bool:
 
 def _imported(tree: ast.Module) -> Iterator[str]:
     """The names by which a program has something of the older package, or of `resnet_bk`."""
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         if isinstance(node, ast.ImportFrom):
             module = "." * node.level + (node.module or "")
             for alias in node.names:
@@ -228,7 +229,7 @@ def _bound(statement: ast.stmt) -> Iterator[str]:
     """The names that a statement of a module gives a meaning, those of `global` included."""
     if isinstance(statement, (*_FUNCTIONS, ast.ClassDef)):
         yield statement.name
-    for node in ast.walk(statement):
+    for node in nodes_of(statement):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
         elif isinstance(node, ast.Global):
@@ -255,7 +256,7 @@ class _Found:
             names: The names that matter.
             imported: Those among them that are imported.
         """
-        nodes = list(ast.walk(statement))
+        nodes = nodes_of(statement)
         inner = set(names)
         for _ in range(_STEPS):
             size = len(inner)
@@ -267,14 +268,14 @@ class _Found:
         self.outward |= inner
         for node in nodes:
             if isinstance(node, _FUNCTIONS):
-                gives = (each.value for each in ast.walk(node) if isinstance(each, ast.Return) and each.value)
+                gives = (each.value for each in nodes_of(node) if isinstance(each, ast.Return) and each.value)
                 if any(_mentions(value, inner) for value in gives):
                     self.outward.add(node.name)
             elif isinstance(node, ast.Call):
                 self._take_call(node, inner, imported)
 
     def _take_target(self, target: ast.expr, inner: set[str]) -> None:
-        for node in ast.walk(target):
+        for node in nodes_of(target):
             if isinstance(node, ast.Name) and node.id not in ("self", "cls"):
                 inner.add(node.id)
             elif isinstance(node, ast.Attribute):
@@ -288,7 +289,7 @@ class _Found:
         if _mentions(call.func, imported):
             # What a call of something imported is given may matter, for example a dictionary of settings.
             for each in given:
-                self.outward |= {node.id for node in ast.walk(each) if isinstance(node, ast.Name)}
+                self.outward |= {node.id for node in nodes_of(each) if isinstance(node, ast.Name)}
 
 
 def _targets(node: ast.AST, names: set[str]) -> Iterable[ast.expr]:
@@ -306,5 +307,5 @@ def _mentions(node: ast.AST, names: set[str]) -> bool:
     return any(
         (isinstance(inner, ast.Name) and inner.id in names)
         or (isinstance(inner, ast.Attribute) and inner.attr in names)
-        for inner in ast.walk(node)
+        for inner in nodes_of(node)
     )

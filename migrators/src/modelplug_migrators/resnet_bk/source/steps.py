@@ -38,7 +38,7 @@ def upgrade_source_0_7(artifact: SourceEditor, context: StepContext) -> None:
 
 def upgrade_source_0_8(artifact: SourceEditor, context: StepContext) -> None:
     """Bring a program from 0.7 to 0.8: FLOPs are counted in a block, and `use_act` is a model's setting."""
-    _apply(artifact, context, ["flops_counter", "setting_names:ADAPTIVE"])
+    _apply(artifact, context, ["flops_counter", "setting_names:ADAPTIVE", "plain_imports"])
 
 
 def upgrade_source_0_9(artifact: SourceEditor, context: StepContext) -> None:
@@ -58,10 +58,11 @@ def upgrade_source_1_0(artifact: SourceEditor, context: StepContext) -> None:
         [
             "streaming_evaluator",
             "quantization",
+            "mixed_precision",
             "flops_counter",
             "onnx_export",
             "configuration",
-            "deprecated_settings",
+            "configuration_settings",
             "hugging_face",
             "model_class",
             "grad_blend",
@@ -70,6 +71,8 @@ def upgrade_source_1_0(artifact: SourceEditor, context: StepContext) -> None:
             "birman_schwinger",
             "scattering_router",
             "factorize",
+            "memory_options",
+            "quantized_core",
             "prime_bump",
             "bk_core",
             "checkpoint_manager",

@@ -30,6 +30,8 @@ class Subject:
         imports: What becomes of its imports.
         instances: Where its objects come from.
         models: The calls that make a `ResNetBK` from now on -> the use of the older class.
+        settings: The calls whose arguments are settings of a `MambaKillerConfig` from now on -> the arguments
+            that stay.
         unseen: The uses of the older class whose settings can't be changed -> the reason.
     """
 
@@ -38,6 +40,7 @@ class Subject:
     imports: ImportPlan
     instances: Instances
     models: dict[cst.Call, Reference] = attrs.field(factory=dict)
+    settings: dict[cst.Call, list[cst.Arg]] = attrs.field(factory=dict)
     unseen: dict[Reference, str] = attrs.field(factory=dict)
 
     def calls_of(self, *names: str) -> list[tuple[cst.Call, Reference]]:
@@ -56,6 +59,23 @@ class Subject:
                 else:
                     found.append((call, reference))
         return sorted(found, key=lambda pair: self.program.span(pair[0]))
+
+    def add_setting(self, call: cst.Call, setting: str) -> None:
+        """Give one of `settings` a further setting, behind the others.
+
+        Args:
+            call: The call.
+            setting: The setting, with its name.
+        """
+        kept = self.settings[call]
+        opening, closing = self.program.parentheses(call)
+        if kept:
+            self.program.edits.insert(self.program.span(kept[-1])[1], f", {setting}")
+        elif call.args:
+            # What goes takes with it what is put behind it.
+            self.program.edits.insert(opening + 1, setting)
+        else:
+            self.program.edits.insert(closing, setting)
 
     def leave(self, reference: Reference, reason: str) -> None:
         """Leave a use of the older package, with its import, and say why."""

@@ -14,7 +14,6 @@ __all__ = [
     "AREAS",
     "MODULES",
     "OURS",
-    "PROMISED",
     "Old",
     "is_old_module",
     "mentions_old_module",
@@ -28,17 +27,6 @@ OURS = "resnet_bk"
 
 AREAS = ("models", "utils", "benchmarks", "training")
 """The packages below `src`."""
-
-PROMISED = frozenset(
-    {
-        "FLOPsCounter",
-        "MemoryOptimizer",
-        "MixedPrecisionQuantization",
-        "QuantizedBirmanSchwinger",
-        "export_to_onnx",
-    }
-)
-"""Names of the guide that a later `resnet_bk` has, but not every one."""
 
 
 @attrs.frozen
@@ -98,10 +86,16 @@ MODULES: dict[str, dict[str, Old]] = {
         "MemoryOptimizer",
         MemoryOptimizationConfig=_ONE_MATRIX,
         create_optimized_semiseparable=_ONE_MATRIX,
+        CPUOffloadManager=_ONE_MATRIX,
+        HierarchicalSemiseparable=_ONE_MATRIX,
+        MixedPrecisionSemiseparable=_ONE_MATRIX,
+        ZeROSemiseparablePartitioner=_ONE_MATRIX,
     ),
     "models.quantized_birman_schwinger": _olds(
         "models.quantized_birman_schwinger",
         "QuantizedBirmanSchwinger",
+        GroupWiseQuantizer=_WHOLE_MODEL,
+        QuantizationConfig=_WHOLE_MODEL,
         QuantizedBirmanSchwingerCore=_WHOLE_MODEL,
         create_quantized_birman_schwinger=_WHOLE_MODEL,
     ),
@@ -109,6 +103,8 @@ MODULES: dict[str, dict[str, Old]] = {
     "models.mixed_precision_quantization": _olds(
         "models.mixed_precision_quantization",
         "MixedPrecisionQuantization",
+        DynamicQuantizationPolicy=_BY_PART,
+        LayerImportanceAnalyzer=_BY_PART,
         MixedPrecisionQuantizer=_BY_PART,
         create_mixed_precision_quantizer=_BY_PART,
     ),

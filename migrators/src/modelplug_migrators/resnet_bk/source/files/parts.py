@@ -83,6 +83,9 @@ class PartedFile:
             end = piece + len(part.text)
             closed = not part.text.endswith("\n") or end == len(self.code)
             changed = edits.within(piece, end, closed=closed).apply(part.text)
+            if not part.text.endswith("\n"):
+                # Its last line is gone, or it ends as before.
+                changed = changed.removesuffix("\n").removesuffix("\r")
             if not part.kept and changed != part.text:
                 whole += [self.text[at : part.start], self.written(part, changed)]
                 at = part.end

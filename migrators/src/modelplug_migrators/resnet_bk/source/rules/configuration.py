@@ -16,9 +16,12 @@ from modelplug_migrators.resnet_bk.source import settings
 from modelplug_migrators.resnet_bk.source.items import Dictionary, Item, dictionary_at, items_of_call
 from modelplug_migrators.resnet_bk.source.rules.manual_seed import move_seed
 from modelplug_migrators.resnet_bk.source.shapes import calls
+from modelplug_migrators.resnet_bk.source.signatures import CONFIGURATION, SIGNATURES, bind
 from modelplug_migrators.resnet_bk.source.translation import Translation, translate
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from modelplug_migrators.resnet_bk.source.references import Reference
     from modelplug_migrators.resnet_bk.source.subject import Subject
 
@@ -27,6 +30,8 @@ __all__ = ["MARKERS", "apply"]
 MARKERS = frozenset({"LanguageModel", "ResNetBK", "resnet_bk"})
 
 _CLASSES = ("LanguageModel", "ResNetBK")
+# A `ResNetBK` took its settings in the order of the older class, or in that of its configuration.
+_ORDERS = {"LanguageModel": SIGNATURES, "ResNetBK": (*SIGNATURES, CONFIGURATION)}
 _CONFIG = "MambaKillerConfig"
 _SETTINGS_LIKE = ("config", "cfg", "conf", "settings", "hparams", "params")
 
@@ -86,14 +91,12 @@ def _look(subject: Subject, call: cst.Call, reference: Reference, users: list[cs
         elif kind != "vocab_size":
             _leave_single(subject, reference, kind)
             return None
-    order = settings.POSITIONAL if reference.old.name == "LanguageModel" else settings.POSITIONAL[:4]
-    if len(plain) > len(order):
-        subject.leave(
-            reference,
-            f"which settings come after the first {len(order)} positional ones differed from version to "
-            "version: give them by name",
-        )
-        return None
+    order: Sequence[str] = ()
+    if not bare:
+        order, obstacle = bind(program, call, _ORDERS[reference.old.name], alike=users)
+        if obstacle:
+            subject.leave(reference, obstacle)
+            return None
     for position, argument in enumerate(call.args):
         if argument.star == "**":
             found = dictionary_at(program, argument.value, users)
@@ -189,6 +192,8 @@ def _write(subject: Subject, plan: _Plan, written: set[cst.CSTNode]) -> None:
     if made.seed is not None and made.seed not in known:
         moved = [made.seed] if move_seed(subject, made.seed, call, plan.reference) else []
     part.write(program, without=moved)
+    gone = {item.node for item in [*part.removed, *moved]}
+    subject.settings[call] = [each for each in call.args if each not in gone]
     written.update(each.node for each in plan.dictionaries.values())
     for item in plan.items:
         if item.label is None and item not in made.removed:
@@ -212,9 +217,11 @@ def _add_top_k(subject: Subject, plan: _Plan) -> None:
     experts = next(item for item in every if item.name == "num_experts")
     if isinstance(experts.value, cst.Integer) and experts.value.evaluated_value == 0:
         return
-    behind = experts.node if experts in plan.items else plan.call.args[-1]
-    _, end = program.span(behind)
-    program.edits.insert(end, ", top_k=1")
+    if experts in plan.items:
+        _, end = program.span(experts.node)
+        program.edits.insert(end, ", top_k=1")
+    else:
+        subject.add_setting(plan.call, "top_k=1")
 
 
 def _tell(subject: Subject, plan: _Plan) -> None:

@@ -1,7 +1,8 @@
 """`SemiseparableMatrix.factorize()` gives three things, T, U and V.
 
 `tridiag, lowrank = matrix.factorize(H)` becomes `tridiag, *lowrank = ...` where `lowrank` is taken
-for a pair; otherwise it is made of U and V. Three names are left alone.
+for a pair; otherwise it is made of U and V. Three names are left alone. What
+`create_optimized_semiseparable()` makes without any optimization is such a matrix, too.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import libcst as cst
 from modelplug_migrators.resnet_bk.source import results
 from modelplug_migrators.resnet_bk.source.arguments import Parameters, fit, misfit
 from modelplug_migrators.resnet_bk.source.import_text import newline_of
+from modelplug_migrators.resnet_bk.source.rules import memory_options
 from modelplug_migrators.resnet_bk.source.uses import MODULE, Use, lookups, result_name, settle
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MARKERS", "apply"]
 
-MARKERS = frozenset({"SemiseparableMatrix"})
+MARKERS = frozenset({"SemiseparableMatrix", "create_optimized_semiseparable"})
 
 _MAKING = Parameters(
     ("n_seq", "rank", "device", "dtype", "use_bitnet"), kept=("n_seq", "rank", "device", "dtype")
@@ -34,14 +36,19 @@ _MEMBERS = MODULE | {
 def apply(subject: Subject) -> None:
     """Change every matrix, with all its uses or not at all."""
     program = subject.program
+    calls = subject.calls_of("SemiseparableMatrix")
+    plain = dict(memory_options.plain_matrices(subject))
     matrices, uses = settle(
         subject,
-        subject.calls_of("SemiseparableMatrix"),
+        [*calls, *plain.items()],
         lambda use: _obstacle(program, use),
-        lambda call: misfit(call, _MAKING),
+        lambda call: "" if call in plain else misfit(call, _MAKING),
     )
     for call in matrices:
-        fit(program, call, _MAKING)
+        if call in plain:
+            memory_options.write_matrix(subject, call, plain[call])
+        else:
+            fit(program, call, _MAKING)
     for use in uses:
         if use.member == "factorize" and use.call is not None:
             _change(program, use.call)

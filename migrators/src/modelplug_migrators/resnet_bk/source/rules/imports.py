@@ -21,9 +21,8 @@ MARKERS = frozenset({"import"})
 def apply(subject: Subject) -> None:
     """Write down the changes to imports, when all other rules have looked."""
     subject.imports.finish()
-    for node in subject.program.nodes:
-        if isinstance(node, cst.ImportFrom):
-            _look(subject, node)
+    for node in subject.program.every(cst.ImportFrom):
+        _look(subject, node)
 
 
 def _look(subject: Subject, statement: cst.ImportFrom) -> None:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["MARKERS", "apply"]
 
-MARKERS = frozenset({"LanguageModel", "ResNetBK", "resnet_bk"})
+MARKERS = frozenset(
+    {"LanguageModel", "MixedPrecisionQuantization", "QuantizedBirmanSchwinger", "ResNetBK", "resnet_bk"}
+)
 
 _RESULTS = frozenset({"logits", "loss", "past_key_values", "hidden_states"})
 _HARMLESS = frozenset(
@@ -33,7 +35,7 @@ _CHANGED = "its result is an object now, with the tensor of logits in .logits"
 def apply(subject: Subject) -> None:
     """Take the logits wherever a changed model is called, and tell where one goes."""
     if subject.models:
-        for call in subject.program.calls:
+        for call in subject.program.every(cst.Call):
             _look(subject, call)
         for node in subject.instances.holders(subject.models):
             _follow(subject, node)
@@ -112,7 +114,7 @@ def _follow(subject: Subject, node: cst.BaseExpression) -> None:
 def _is_harmless(subject: Subject, call: cst.Call) -> bool:
     """Whether a function does nothing with a model's result, or is looked through."""
     program = subject.program
-    if program.old(call.func) or program.ours(call.func):
+    if program.old(call.func) or program.ours(call.func) or subject.instances.gives_back(call):
         return True
     names = program.qualified(call.func)
     if any(

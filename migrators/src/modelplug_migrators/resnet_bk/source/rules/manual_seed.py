@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import libcst as cst
 
 from modelplug_migrators.resnet_bk.source.import_text import newline_of
+from modelplug_migrators.resnet_bk.source.lines import torch_at
 from modelplug_migrators.resnet_bk.source.shapes import constant_key, is_constant
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def move_seed(subject: Subject, item: Item, call: cst.Call, reference: Reference
             "manual_seed is deprecated: call torch.manual_seed() before the model is made", item.node
         )
         return False
-    torch = _torch_at(subject, call, reference)
+    torch = torch_at(subject, call, reference)
     start, _ = program.span(line)
     first = program.text.rfind("\n", 0, start) + 1
     indent, end = program.text[first:start], newline_of(program.text)
@@ -79,13 +80,3 @@ def _may_be_none(subject: Subject, value: cst.BaseExpression) -> bool:
         if not isinstance(given, cst.Integer):
             return True
     return False
-
-
-def _torch_at(subject: Subject, call: cst.Call, reference: Reference) -> str:
-    """How `torch` is written at a place; it is imported beside the model if it has no name there."""
-    scope = subject.program.scope(call)
-    for assignment in [] if scope is None else scope["torch"]:
-        if any(found.name == "torch" for found in assignment.get_qualified_names_for("torch")):
-            return "torch"
-    subject.imports.add_line(reference, "import torch")
-    return "torch"

@@ -1,4 +1,7 @@
-"""The bits of `MixedPrecisionQuantization` are given by `experts`, `bk_core` and `output`."""
+"""The bits of `MixedPrecisionQuantization` are given by `experts`, `bk_core` and `output`.
+
+What it makes is a model, and so is a `QuantizedBirmanSchwinger`: that is for the rules of models.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MARKERS", "apply"]
 
-MARKERS = frozenset({"MixedPrecisionQuantization"})
+MARKERS = frozenset({"MixedPrecisionQuantization", "QuantizedBirmanSchwinger"})
 
 _RENAMED = {"moe_experts": "experts", "output_layers": "output"}
 
@@ -20,6 +23,7 @@ _RENAMED = {"moe_experts": "experts", "output_layers": "output"}
 def apply(subject: Subject) -> None:
     """Give the parts in every configuration their names."""
     program = subject.program
+    subject.models |= dict(subject.calls_of("MixedPrecisionQuantization", "QuantizedBirmanSchwinger"))
     calls = subject.calls_of("MixedPrecisionQuantization")
     users = [call for call, _ in calls]
     done = set()

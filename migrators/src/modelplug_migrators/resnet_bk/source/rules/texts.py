@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 from typing import TYPE_CHECKING
 
+from modelplug_migrators.resnet_bk.source.parsing import nodes_of
 from modelplug_migrators.resnet_bk.source.texts import texts_that_import
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ MARKERS = frozenset({"src."})
 def apply(subject: Subject) -> None:
     """Tell of all texts at once: of programs that are put together line by line there are many."""
     program = subject.program
-    lines = list(dict.fromkeys(text.lineno for text in texts_that_import(list(ast.walk(program.python)))))
+    lines = list(dict.fromkeys(text.lineno for text in texts_that_import(nodes_of(program.python))))
     if not lines:
         return
     others = ", ".join(str(program.file_line(line)) for line in lines[1:])
