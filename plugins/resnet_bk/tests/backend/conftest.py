@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 import resnet_bk.backend
 from modelplug.backends.model import Model
@@ -41,12 +40,8 @@ def engine_imported(shared_model: Model) -> None:
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Compute with one thread: other programs on the machine then disturb least."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def quiet(one_thread: None) -> None:
+    """Leave processors to others."""
 
 
 @pytest.fixture

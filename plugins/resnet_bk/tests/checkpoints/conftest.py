@@ -6,13 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import pytest
 import torch
-
-# How long an example takes says more of the machine's load than of the code.
-hypothesis.settings.register_profile("modelplug", deadline=None)
-hypothesis.settings.load_profile("modelplug")
 
 Companions = tuple[torch.nn.Module, torch.optim.Optimizer, Any]
 
@@ -35,12 +30,6 @@ class TinyModel(torch.nn.Module):
         hidden = self.conv(self.embed(ids).transpose(1, 2)).transpose(1, 2)
         logits: torch.Tensor = self.head(hidden)
         return logits
-
-
-@pytest.fixture(scope="session", autouse=True)
-def optimizers_imported() -> None:
-    """Make an optimizer before the first test: the first one imports compilers, which leave traces."""
-    torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))]).zero_grad()
 
 
 @pytest.fixture(scope="session")

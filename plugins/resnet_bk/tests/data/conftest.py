@@ -5,15 +5,9 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-import hypothesis
 import pytest
-import torch
 
 from resnet_bk.data import Tokenizer, train_tokenizer
-
-# How long an example takes says more of the machine's load than of the code.
-hypothesis.settings.register_profile("modelplug", deadline=None)
-hypothesis.settings.load_profile("modelplug")
 
 TEXT = "To be, or not to be: that is the question.\n\nWhether 'tis nobler in the mind to suffer\n" * 20
 
@@ -21,11 +15,8 @@ TEXT = "To be, or not to be: that is the question.\n\nWhether 'tis nobler in the
 @pytest.fixture(scope="session", autouse=True)
 def libraries_imported() -> None:
     """Import what leaves traces in the process before the first test."""
-    torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))]).zero_grad()
     if importlib.util.find_spec("datasets") is not None:
-        # Its progress bars would leave a thread.
         importlib.import_module("datasets")
-        importlib.import_module("tqdm").tqdm.monitor_interval = 0
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-import tqdm  # type: ignore[import-untyped]
 
 from resnet_bk import MambaKillerConfig, ResNetBK
 
@@ -15,11 +14,9 @@ SETTINGS = {"vocab_size": 60, "d_model": 64, "n_layers": 3, "tie_word_embeddings
 
 
 @pytest.fixture(scope="session", autouse=True)
-def libraries_imported() -> None:
-    """Import what leaves traces in the process before the first test, and leave processors to others."""
-    torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))]).zero_grad()
+def one_thread_throughout() -> None:
+    """Leave processors to others."""
     torch.set_num_threads(1)
-    tqdm.tqdm.monitor_interval = 0  # a progress bar anywhere starts a thread that never ends
 
 
 @pytest.fixture(scope="session")

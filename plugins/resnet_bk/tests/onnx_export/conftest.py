@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,7 @@ import pytest
 import torch
 import transformers
 
-from resnet_bk.configuration import MambaKillerConfig, SeesTheFutureWarning
-from resnet_bk.modeling import ResNetBK
+from resnet_bk.configuration import SeesTheFutureWarning
 from resnet_bk.onnx_export import export_to_onnx
 
 SMALL = {"vocab_size": 61, "d_model": 32, "n_layers": 1, "n_seq": 64, "value_dim": 16, "key_dim": 8}
@@ -34,17 +33,11 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="session")
-def make_model() -> Callable[..., Any]:
+def make_model(make_any_model: Callable[..., Any]) -> Callable[..., Any]:
     """Makes small models, the same for the same settings, with weights large enough for all to count."""
 
-    def make(**settings: Any) -> Any:
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            model = ResNetBK(MambaKillerConfig(**{**SMALL, **settings}))
-            with torch.no_grad():
-                for parameter in model.parameters():
-                    parameter.add_(0.2 * torch.randn_like(parameter))
-        return model.eval()
+    def make(seed: int = 0, **settings: Any) -> Any:
+        return make_any_model(seed, **{**SMALL, **settings})
 
     return make
 
@@ -117,9 +110,5 @@ def stateful(
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Compute with one thread: the models are small, and other programs on the machine then disturb least."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def quiet(one_thread: None) -> None:
+    """Leave processors to others."""

@@ -9,17 +9,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import hypothesis
 import numpy
 import pytest
 import torch
 
 from resnet_bk.data import TokenStream
 from resnet_bk.training import TrainingConfig
-
-# How long an example takes says more of the machine's load than of the code.
-hypothesis.settings.register_profile("modelplug", deadline=None)
-hypothesis.settings.load_profile("modelplug")
 
 HERE = Path(__file__).parent
 
@@ -37,9 +32,8 @@ def _load(name: str) -> ModuleType:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def libraries_imported() -> None:
-    """Import what leaves traces in the process before the first test, and leave processors to others."""
-    torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))]).zero_grad()
+def one_thread_throughout() -> None:
+    """Leave processors to others."""
     torch.set_num_threads(1)
 
 
