@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 
-from comparison.page import NAMES, OURS, Runs, made_with, models_in, seeds_of, table, verdict
+from comparison.page import NAMES, OURS, Runs, made_with, models_in, seeds_of, spread, table, verdict
 
 __all__ = ["recall"]
 
@@ -47,20 +47,22 @@ def recall_rows(runs: Runs, lengths: list[str]) -> list[list[str]]:
 def recall_comparison(runs: Runs, lengths: list[str]) -> list[str]:
     """How each other model does beside ours, at the greatest length."""
     longest = lengths[-1]
-    means = {
-        name: statistics.fmean(run["accuracy"][longest] for run in seeds_of(runs, name))
-        for name in models_in(runs, "")
-    }
-    if OURS not in means:
+    found = {name: [run["accuracy"][longest] for run in seeds_of(runs, name)] for name in models_in(runs, "")}
+    if OURS not in found:
         return []
-    lines = []
-    for name, mean in means.items():
-        if name != OURS:
-            word = (
-                "better than" if mean > means[OURS] else "worse than" if mean < means[OURS] else "as well as"
-            )
-            figures = f"{mean:.1%} against {means[OURS]:.1%} right at {longest} tokens, means over the seeds"
-            lines.append(f"- {NAMES[name]}: {word} {NAMES[OURS]} ({figures}).")
+    ours, lines = statistics.fmean(found[OURS]), []
+    for name, accuracies in found.items():
+        if name == OURS:
+            continue
+        mean, noise = statistics.fmean(accuracies), max(spread(accuracies), spread(found[OURS]))
+        if abs(mean - ours) <= noise:
+            word = f"like {NAMES[OURS]}, within what seeds differ by"
+        else:
+            word = f"{'better' if mean > ours else 'worse'} than {NAMES[OURS]}"
+        lines.append(
+            f"- {NAMES[name]}: {word} ({mean:.1%} against {ours:.1%} right at {longest} "
+            f"tokens, means over the seeds, which differ by up to {noise:.1%})."
+        )
     return [*lines, ""]
 
 
