@@ -18,7 +18,6 @@ NAMES = {
     "mamba": "Mamba",
     "resnet-bk-free-0": "ResNet-BK, potential in all heads",
     "resnet-bk-free-half": "ResNet-BK, potential in half of the heads",
-    "resnet-bk-swiglu": "ResNet-BK, 4 layers of width 1 with SwiGLU",
     "sigmoid": "the same layer, plain sigmoid gates",
     "attention": "the same layer, softmax attention without positions",
 }

@@ -25,7 +25,7 @@ SMALL = {"vocab_size": 61, "d_model": 32, "n_layers": 2, "n_seq": 32, "value_dim
 def libraries_imported() -> None:
     """Import what leaves traces in the process before the first test: counting imports compilers."""
     with FLOPsCounter(torch.nn.Identity()):
-        torch.zeros(1)
+        pass
 
 
 @pytest.fixture(autouse=True)
