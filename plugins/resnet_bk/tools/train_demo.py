@@ -66,6 +66,26 @@ def train_tokenizer(text: str, size: int) -> tokenizers.Tokenizer:
     return tokenizer
 
 
+def configuration(*, length: int, dropout: float, end: int) -> MambaKillerConfig:
+    """The bundled model's: half of its heads have a potential, as all models had when it was trained.
+
+    Args:
+        length: Tokens of a text.
+        dropout: Share of what is left out in training.
+        end: The token between texts.
+    """
+    return MambaKillerConfig(
+        vocab_size=1024,
+        d_model=128,
+        n_layers=6,
+        n_seq=length,
+        free_heads=4,
+        eos_token_id=end,
+        pad_token_id=end,
+        dropout=dropout,
+    )
+
+
 def optimizer_of(model: ResNetBK, rate: float) -> torch.optim.AdamW:
     """AdamW with weight decay on matrices only."""
     free = model.no_weight_decay()
@@ -152,16 +172,7 @@ def main(text: Path, out: Path, threads: int, dropout: float, **options: float) 
     tokenizer = train_tokenizer(plays[:cut], size=1024)
     tokens, held_out = (torch.tensor(tokenizer.encode(part).ids) for part in (plays[:cut], plays[cut:]))
     end = tokenizer.token_to_id(END)
-    config = MambaKillerConfig(
-        vocab_size=1024,
-        d_model=128,
-        n_layers=6,
-        n_seq=int(options["length"]),
-        eos_token_id=end,
-        pad_token_id=end,
-        dropout=dropout,
-    )
-    model = ResNetBK(config)
+    model = ResNetBK(configuration(length=int(options["length"]), dropout=dropout, end=end))
     click.echo(
         f"{model.parameter_count()} parameters; {len(tokens)} tokens to train on, {len(held_out)} held out"
     )

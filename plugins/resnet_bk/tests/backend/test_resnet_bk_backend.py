@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from resnet_bk.configuration import MambaKillerConfig, SeesTheFutureWarning
 from resnet_bk.modeling import ResNetBK
 from resnet_bk.resolvent.kernels import cpu_library
 
+TRAIN_DEMO = Path(__file__).resolve().parents[2] / "tools" / "train_demo.py"
 GREEDY = GenerateParams(temperature=0.0, max_tokens=12, return_tokens=True)
 
 
@@ -50,6 +53,24 @@ def test_the_demo_is_small_and_trained() -> None:
 
 
 @torch.no_grad()
+def test_the_demo_is_what_the_program_for_it_would_make() -> None:
+    """Its settings are those of `tools/train_demo.py`, whatever the defaults of models are now."""
+    spec = importlib.util.spec_from_file_location("resnet_bk_train_demo", TRAIN_DEMO)
+    assert spec is not None
+    assert spec.loader is not None
+    program = importlib.util.module_from_spec(spec)
+    # Its classes are looked up there while they are made.
+    sys.modules[spec.name] = program
+    spec.loader.exec_module(program)
+    bundled = json.loads((demo_directory() / "config.json").read_text())
+    made = program.configuration(length=256, dropout=0.1, end=0).to_dict()
+    # Not what writing adds.
+    settings = (made.keys() & bundled.keys()) - {"architectures", "dtype", "learning_rate"}
+
+    assert {"d_model", "free_heads", "vocab_size"} <= settings
+    assert {key: made[key] for key in settings} == {key: bundled[key] for key in settings}
+
+
 def test_the_demo_says_what_the_library_says(shared_model: Model) -> None:
     """Greedy tokens are those of `generate` on the same directory."""
     prompt = shared_model.tokenize("ROMEO:\nWhat")
