@@ -52,7 +52,6 @@ def test_the_demo_is_small_and_trained() -> None:
     assert info.parameters == 1_078_800
 
 
-@torch.no_grad()
 def test_the_demo_is_what_the_program_for_it_would_make() -> None:
     """Its settings are those of `tools/train_demo.py`, whatever the defaults of models are now."""
     spec = importlib.util.spec_from_file_location("resnet_bk_train_demo", TRAIN_DEMO)
@@ -71,6 +70,7 @@ def test_the_demo_is_what_the_program_for_it_would_make() -> None:
     assert {key: made[key] for key in settings} == {key: bundled[key] for key in settings}
 
 
+@torch.no_grad()
 def test_the_demo_says_what_the_library_says(shared_model: Model) -> None:
     """Greedy tokens are those of `generate` on the same directory."""
     prompt = shared_model.tokenize("ROMEO:\nWhat")
