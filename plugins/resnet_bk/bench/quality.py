@@ -43,8 +43,9 @@ MODELS: dict[str, Builder] = {
 }
 VARIANTS: dict[str, dict[str, Builder]] = {
     "resnet-bk": {
-        "resnet-bk-free-0": functools.partial(resnet_bk, VOCABULARY, 6, free_heads=0),
-        "resnet-bk-free-half": functools.partial(resnet_bk, VOCABULARY, 6, free_heads=4),
+        "resnet-bk-no-copy": functools.partial(resnet_bk, VOCABULARY, 6, copy_key_dim=0),
+        "resnet-bk-free-0": functools.partial(resnet_bk, VOCABULARY, 6, copy_key_dim=0, free_heads=0),
+        "resnet-bk-free-half": functools.partial(resnet_bk, VOCABULARY, 6, copy_key_dim=0, free_heads=4),
     }
 }
 

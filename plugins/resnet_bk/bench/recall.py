@@ -40,9 +40,12 @@ MODELS: dict[str, Builder] = {
     "resnet-bk": functools.partial(resnet_bk, VOCABULARY, LAYERS),
     "llama": functools.partial(llama, VOCABULARY, LAYERS, 224),
     "mamba": functools.partial(mamba, VOCABULARY, LAYERS),
-    "resnet-bk-free-half": functools.partial(resnet_bk, VOCABULARY, LAYERS, free_heads=4),
     "sigmoid": functools.partial(sigmoid_model, VOCABULARY, LAYERS),
     "attention": functools.partial(attention_model, VOCABULARY, LAYERS),
+    "resnet-bk-no-copy": functools.partial(resnet_bk, VOCABULARY, LAYERS, copy_key_dim=0),
+    "resnet-bk-free-half": functools.partial(resnet_bk, VOCABULARY, LAYERS, copy_key_dim=0, free_heads=4),
+    "sigmoid-no-copy": functools.partial(sigmoid_model, VOCABULARY, LAYERS, copy_key_dim=0),
+    "attention-no-copy": functools.partial(attention_model, VOCABULARY, LAYERS, copy_key_dim=0),
 }
 
 

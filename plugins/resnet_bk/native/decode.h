@@ -3,14 +3,24 @@
  *
  *     n = norm(h);  t = W_in n;  q, k, v = silu(conv(t));  h += W_out ((R^T q + skip v) silu(gate))
  *
- * with the gates and the matrix state R of the other kernels, in the real phase. All arrays are contiguous, matrices
- * by rows; the states are changed. */
+ * with the gates and the matrix state R of the other kernels, in the real phase. A copy memory comes after the last
+ * norm:
+ *
+ *     f = silu(gain W h);  h += scale R^T f
+ *
+ * where R has f of the token before for a key, and for a value the token's row of the output, of length 1. All arrays
+ * are contiguous, matrices by rows; the states are changed. */
 
 typedef struct {
     const T *norm, *in_proj, *conv_weight, *conv_bias, *gate_weight, *potential_bias, *hopping_bias, *energy, *rho, *skip,
         *out_proj;
     T *window, *chain, *memory;
 } NAME(decode_layer);
+
+typedef struct {
+    const T *proj, *gate_weight, *energy, *rho, *scale;
+    T *key, *chain, *memory;
+} NAME(decode_copy);
 
 /* Scratch memory, rows padded to whole vectors. */
 typedef struct {
@@ -136,10 +146,35 @@ SHARED void NAME(decode_one_layer)(const decode_t *model, const NAME(decode_laye
     NAME(apply)(layer->out_proj, read, model->width, wide, at->hidden, 1);
 }
 
-/* `layers`, then weights of the last norm and of the output, and the output's bias if there is one. */
+/* What the copy memory adds to the last hidden state; `row` is the token's row of the output. */
+SHARED void NAME(decode_copying)(const decode_t *model, const NAME(decode_copy) *copy, const T *row,
+                                 const NAME(decode_scratch) *at) {
+    int64_t keys = model->copy_keys, width = model->width;
+    T *features = at->mixed, *read = at->mixed + (keys + WIDTH - 1) / WIDTH * WIDTH, square, alpha, root;
+    decode_t free_head = *model;
+    NAME(decode_layer) gates = {.energy = copy->energy, .rho = copy->rho, .chain = copy->chain};
+    free_head.heads = 1;
+    free_head.bound = 0;
+    NAME(apply)(copy->proj, at->normed, keys, width, features, 0);
+    NAME(apply)(copy->gate_weight, at->normed, 1, width, at->logits, 0);
+    NAME(apply)(row, row, 1, width, &square, 0);
+    for (int64_t j = 0; j < keys; j++) features[j] *= (T)model->copy_gain;
+    NAME(silu)(features, keys);
+    NAME(decode_gates)(&free_head, &gates, at->logits, 0, &alpha, &root);
+    T length = NAME(scalar_root)(square);
+    root /= length > (T)1e-12 ? length : (T)1e-12;
+    NAME(decode_memory)(copy->memory, features, copy->key, row, keys, width, alpha, root, read);
+    for (int64_t c = 0; c < width; c++) at->normed[c] += copy->scale[c] * read[c];
+    memcpy(copy->key, features, keys * sizeof(T));
+}
+
+/* `layers`, then weights of the last norm and of the output, the output's bias if there is one, and the copy memory if
+ * there is one. */
 static int64_t NAME(decode)(const decode_t *model, const void *const *arrays, const T *embedding, T *logits) {
     int64_t wide = model->heads * model->values;
     int64_t mixed = 2 * model->heads * model->keys + 2 * wide, gates = model->heads + 2 * model->bound;
+    int64_t copying = model->copy_keys ? model->copy_keys + WIDTH + model->width : 0;
+    if (mixed < copying) mixed = copying; /* the layers are done with it by then */
     int64_t total = 2 * model->width + wide + mixed + gates + 4 * WIDTH;
     T *memory = allocate(total * sizeof(T));
     if (!memory) return OUT_OF_MEMORY;
@@ -156,6 +191,11 @@ static int64_t NAME(decode)(const decode_t *model, const void *const *arrays, co
         NAME(decode_one_layer)(model, &layer, &at);
     }
     NAME(root_mean_square_norm)(at.hidden, arrays[0], model->width, (T)model->norm_eps, at.normed);
+    if (model->copy_keys) {
+        NAME(decode_copy) copy;
+        memcpy(&copy, arrays + 3, sizeof copy);
+        NAME(decode_copying)(model, &copy, (const T *)arrays[1] + model->token * model->width, &at);
+    }
     NAME(apply)(arrays[1], at.normed, model->vocabulary, model->width, logits, 0);
     const T *bias = arrays[2];
     for (int64_t c = 0; bias && c < model->vocabulary; c++) logits[c] += bias[c];

@@ -37,7 +37,9 @@ typedef struct {
     int64_t taps;                               /* of the convolution */
     int64_t bound;                              /* heads, the last ones, with potential and hopping of their own */
     int64_t vocabulary;
-    double norm_eps, epsilon, eta_gain, eta_floor;
+    int64_t copy_keys; /* of the copy memory; 0: there is none */
+    int64_t token;     /* the one that is decoded */
+    double norm_eps, epsilon, eta_gain, eta_floor, copy_gain;
 } decode_t;
 
 /* A kernel returns a bit for each array that holds a value it can't compute with, or this. */

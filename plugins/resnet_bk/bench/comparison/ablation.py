@@ -10,13 +10,21 @@ import torch
 from mambapy.mamba import MambaBlock
 from torch import Tensor, nn
 
+from resnet_bk.modeling.copy_memory import CopyMemory
 from resnet_bk.modeling.green_mixer import GreenMixer
+
+# The method of each that reads from its state, and gives what it read first.
+_READERS: dict[type[nn.Module], str] = {
+    GreenMixer: "_read",
+    CopyMemory: "_read",
+    MambaBlock: "selective_scan",
+}
 
 __all__ = ["has_memory", "memory_off"]
 
 
 def _recurrent(model: nn.Module) -> list[nn.Module]:
-    return [module for module in model.modules() if isinstance(module, (GreenMixer, MambaBlock))]
+    return [module for module in model.modules() if isinstance(module, tuple(_READERS))]
 
 
 def has_memory(model: nn.Module) -> bool:
@@ -29,9 +37,9 @@ def memory_off(model: nn.Module) -> Iterator[None]:
     """Within it, nothing is read from any state; convolution, skip and gate go on as they were."""
     with contextlib.ExitStack() as restored:
         for block in _recurrent(model):
-            name = "_read" if isinstance(block, GreenMixer) else "selective_scan"
+            name = next(name for kind, name in _READERS.items() if isinstance(block, kind))
             restored.callback(_put_back, block, name, block.__dict__.get(name))
-            setattr(block, name, _silent(getattr(block, name)) if name == "_read" else _skip)
+            setattr(block, name, _skip if isinstance(block, MambaBlock) else _silent(getattr(block, name)))
         yield
 
 
@@ -43,7 +51,7 @@ def _put_back(block: nn.Module, name: str, own: Any) -> None:
 
 
 def _silent(read: Any) -> Any:
-    def nothing(*given: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    def nothing(*given: Any) -> tuple[Tensor, Any]:
         outputs, states = read(*given)
         return torch.zeros_like(outputs), states
 

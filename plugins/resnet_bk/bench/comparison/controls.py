@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from comparison.models import resnet_bk
+from resnet_bk.modeling.copy_memory import CopyMemory
 from resnet_bk.modeling.green_gates import ETA_GAIN, ETA_RANGE, HeadGates
 from resnet_bk.modeling.green_mixer import GreenMixer
 
@@ -54,22 +55,22 @@ class NoGates(nn.Module):  # type: ignore[misc]
         return [], inputs.new_empty(0)
 
 
-def sigmoid_model(vocab_size: int, layers: int) -> nn.Module:
+def sigmoid_model(vocab_size: int, layers: int, **settings: object) -> nn.Module:
     """ResNet-BK with plain sigmoid gates."""
-    model = resnet_bk(vocab_size, layers)
-    for mixer in _mixers(model):
-        mixer.gates = SigmoidGates(mixer.heads, model.config.d_model)
+    model = resnet_bk(vocab_size, layers, **settings)
+    for memory in _memories(model):
+        memory.gates = SigmoidGates(memory.gates.heads, model.config.d_model)
     return model
 
 
-def attention_model(vocab_size: int, layers: int) -> nn.Module:
+def attention_model(vocab_size: int, layers: int, **settings: object) -> nn.Module:
     """ResNet-BK with softmax attention behind the same convolution."""
-    model = resnet_bk(vocab_size, layers)
-    for mixer in _mixers(model):
-        mixer.gates = NoGates()
-        mixer._read = _attend
+    model = resnet_bk(vocab_size, layers, **settings)
+    for memory in _memories(model):
+        memory.gates = NoGates()
+        memory._read = _attend
     return model
 
 
-def _mixers(model: nn.Module) -> list[Any]:
-    return [module for module in model.modules() if isinstance(module, GreenMixer)]
+def _memories(model: nn.Module) -> list[Any]:
+    return [module for module in model.modules() if isinstance(module, (GreenMixer, CopyMemory))]

@@ -7,6 +7,7 @@ is for models that consist of nothing but what the kernels know; any other goes 
 from __future__ import annotations
 
 from array import array
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,6 +18,7 @@ from resnet_bk.flops.decoding import tell_token
 from resnet_bk.modeling.backbone import ResNetBKModel
 from resnet_bk.modeling.block import Block
 from resnet_bk.modeling.convolution import CausalConvolution
+from resnet_bk.modeling.copy_memory import FEATURE_GAIN, CopyMemory
 from resnet_bk.modeling.green_gates import ETA_FLOOR, ETA_GAIN, GreenGates
 from resnet_bk.modeling.green_mixer import GreenMixer
 from resnet_bk.modeling.language_model import ResNetBKForCausalLM
@@ -36,13 +38,15 @@ _KNOWN = {
     GreenMixer,
     GreenGates,
     CausalConvolution,
+    CopyMemory,
     nn.Dropout,
     nn.Embedding,
     nn.Linear,
     nn.ModuleList,
     RootMeanSquareNorm,
 }
-_STATES = ("window", "chain", "memory")
+# In the order of the kernel; a layer has a window, and the copy memory a key.
+_STATES = ("window", "key", "chain", "memory")
 _BYTES = 4
 
 
@@ -90,6 +94,7 @@ class FusedDecoding:
                 return None
             self._layers = cache.layers
         self._sizes.epsilon = self._model.model.layers[0].mixer.gates.epsilon
+        self._sizes.token = token
         found = torch.empty(1, self._sizes.vocabulary)
         decode(self._sizes, self._addresses, table.data_ptr() + token * table.shape[1] * _BYTES, found)
         cache.advance(cache.layers, self._one, 1)
@@ -101,20 +106,22 @@ class FusedDecoding:
         """Gather where everything is, and keep it there; False if it is not what the kernel can read."""
         model, config = self._model, self._model.config
         self._embeddings = model.get_input_embeddings()
-        everything: list[Tensor | None] = []
-        for layer, state in zip(model.model.layers, cache.layers, strict=True):
-            for name in _STATES:
-                state[name] = state[name].contiguous()
-            everything += [*_weights(layer), *(state[name] for name in _STATES)]
-            if (
-                state["memory"].shape[0] != 1
-                or layer.mixer.gates.epsilon != model.model.layers[0].mixer.gates.epsilon
-            ):
-                return False
-        everything += [
+        layers, copying = model.model.layers, [model.copy_memory] if config.copy_key_dim else []
+        gates = [*(layer.mixer.gates for layer in layers), *(memory.gates for memory in copying)]
+        if (
+            any(state["memory"].shape[0] != 1 for state in cache.layers)
+            or any(one.epsilon != gates[0].epsilon for one in gates)
+            or (copying and model.lm_head.out_features < self._embeddings.num_embeddings)
+        ):
+            return False
+        weights = [*map(_weights, layers), *map(_copy_weights, copying)]
+        arrays = [[*some, *_states(state)] for some, state in zip(weights, cache.layers, strict=True)]
+        everything: list[Tensor | None] = [
+            *chain.from_iterable(arrays[: len(layers)]),
             model.model.norm.weight,
             model.lm_head.weight,
             model.lm_head.bias,
+            *chain.from_iterable(arrays[len(layers) :]),
             self._embeddings.weight,
         ]
         self._held = [tensor.detach() for tensor in everything if tensor is not None]
@@ -128,11 +135,13 @@ class FusedDecoding:
             keys=config.key_dim,
             values=config.value_dim,
             taps=config.conv_kernel,
-            bound=model.model.layers[0].mixer.gates.bound_heads,
+            bound=gates[0].bound_heads,
             vocabulary=model.lm_head.out_features,
+            copy_keys=config.copy_key_dim,
             norm_eps=config.norm_eps,
             eta_gain=ETA_GAIN,
             eta_floor=ETA_FLOOR,
+            copy_gain=FEATURE_GAIN,
         )
         return True
 
@@ -174,3 +183,16 @@ def _weights(layer: Block) -> list[Tensor]:
         mixer.skip,
         mixer.out_proj.weight,
     ]
+
+
+def _copy_weights(memory: CopyMemory) -> list[Tensor]:
+    """The weights of the copy memory in the order of the kernel."""
+    gates = memory.gates
+    return [memory.proj.weight, gates.weight, gates.energy, gates.rho, memory.scale]
+
+
+def _states(state: LayerState) -> list[Tensor]:
+    """A state in the order of the kernel, contiguous from now on: the kernel changes it in place."""
+    for name, tensor in state.items():
+        state[name] = tensor.contiguous()
+    return [state[name] for name in _STATES if name in state]

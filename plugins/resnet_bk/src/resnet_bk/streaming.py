@@ -133,7 +133,10 @@ class StreamState:
             )
         with torch.inference_mode(), _evaluating(self._model):
             found: Tensor = self._model.model(
-                input_ids=tokens, past_key_values=self.cache, use_cache=True
+                input_ids=tokens,
+                past_key_values=self.cache,
+                use_cache=True,
+                copying=self._model._copying(tokens),
             ).last_hidden_state
         return found
 

@@ -31,6 +31,8 @@ CAUSAL: dict[str, dict[str, Any]] = {
     "positions": {"position_embeddings": True, "head_bias": True, "norm": "layer"},
     "diagonal": {"mixer": "diagonal", "feed_forward": "swiglu", "diagonal_heads": 4},
     "bump": {"use_prime_bump": True},
+    "copying": {"copy_key_dim": 32},
+    "copying, tied": {"copy_key_dim": 5, "tie_word_embeddings": True, "head_bias": True},
 }
 EXPERTS: dict[str, dict[str, Any]] = {
     "experts": {"num_experts": 4, "use_scattering_router": False},
@@ -123,9 +125,10 @@ def test_pieces_and_single_tokens(
             assert counter.by_module[name] == whole.by_module[name]
 
 
-def test_fused_decoding_counts_what_modules_do(make_model: Make, tokens: Tokens) -> None:
+@pytest.mark.parametrize("copy_key_dim", [0, 5, 32])
+def test_fused_decoding_counts_what_modules_do(copy_key_dim: int, make_model: Make, tokens: Tokens) -> None:
     """A token decoded in one call counts for the same modules as one that goes through them."""
-    model, found = make_model(head_bias=True).eval(), []
+    model, found = make_model(head_bias=True, copy_key_dim=copy_key_dim).eval(), []
     for rows in (1, 2):
         stream = model.stream_state(batch_size=rows)
         stream.prefill(tokens(rows, 4))
@@ -135,6 +138,7 @@ def test_fused_decoding_counts_what_modules_do(make_model: Make, tokens: Tokens)
 
     assert found[0] == found[1]
     assert "model.layers.1.mixer.conv" in found[0]
+    assert ("copy_memory.proj" in found[0]) == (copy_key_dim > 0)
 
 
 def test_counting_changes_nothing(make_model: Make, tokens: Tokens) -> None:

@@ -11,6 +11,12 @@ import torch
 from resnet_bk import MambaKillerConfig, ResNetBK
 
 SETTINGS = {"vocab_size": 60, "d_model": 64, "n_layers": 3, "tie_word_embeddings": True}
+# The copy memory reads the output matrix outside of the layer that has it.
+KINDS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "copy": {"copy_key_dim": 16, "tie_word_embeddings": False},
+    "copy-tied": {"copy_key_dim": 16},
+}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,6 +35,12 @@ def make_model() -> Callable[..., Any]:
             return ResNetBK(MambaKillerConfig(**{**SETTINGS, **changes})).train()
 
     return make
+
+
+@pytest.fixture(params=sorted(KINDS))
+def kind(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The settings of models with and without a copy memory, one after the other."""
+    return KINDS[request.param]
 
 
 @pytest.fixture

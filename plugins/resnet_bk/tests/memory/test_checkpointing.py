@@ -17,11 +17,15 @@ from resnet_bk.memory import MemoryOptimizer, MemorySavingError
 
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
 def test_gradients_are_the_same_to_the_bit(
-    make_model: Callable[..., Any], gradients: Callable[..., dict[str, torch.Tensor]], dropout: float
+    make_model: Callable[..., Any],
+    gradients: Callable[..., dict[str, torch.Tensor]],
+    kind: dict[str, Any],
+    dropout: float,
 ) -> None:
     """Recomputation changes no gradient, with dropout neither."""
-    expected = gradients(make_model(dropout=dropout))
-    model = MemoryOptimizer(use_gradient_checkpointing=True).optimize(make_model(dropout=dropout))
+    settings = {**kind, "dropout": dropout}
+    expected = gradients(make_model(**settings))
+    model = MemoryOptimizer(use_gradient_checkpointing=True).optimize(make_model(**settings))
     found = gradients(model)
 
     assert found.keys() == expected.keys()
@@ -82,6 +86,17 @@ def test_bfloat16_saves_less(model: Any, step: Callable[..., None]) -> None:
     assert model(torch.zeros(1, 4, dtype=torch.long)).logits.dtype == torch.bfloat16
     assert after.saved < before.saved
     assert all(each.grad.dtype == torch.float32 for each in model.parameters())
+
+
+def test_bfloat16_has_almost_the_same_gradients(
+    make_model: Callable[..., Any], gradients: Callable[..., dict[str, torch.Tensor]], kind: dict[str, Any]
+) -> None:
+    """All gradients together point where those in float32 point."""
+    expected, model = gradients(make_model(**kind)), make_model(**kind)
+    found = gradients(MemoryOptimizer(use_mixed_precision=True).optimize(model))
+    one, other = (torch.cat([each.flatten() for each in kept.values()]) for kept in (found, expected))
+
+    assert float((one - other).norm() / other.norm()) < 0.05
 
 
 def test_mixed_precision_of_a_model_in_bfloat16_is_nothing_to_do(make_model: Callable[..., Any]) -> None:

@@ -14,10 +14,12 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is 
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_training_saves_on_the_cpu(make_model: Callable[..., Any], checkpointing: bool) -> None:
+def test_training_saves_on_the_cpu(
+    make_model: Callable[..., Any], kind: dict[str, Any], checkpointing: bool
+) -> None:
     """Gradients agree, less memory of the GPU is taken, and what is moved is counted."""
     tokens = torch.randint(0, 60, (8, 512), device="cuda")
-    plain, model = make_model().cuda(), make_model().cuda()
+    plain, model = make_model(**kind).cuda(), make_model(**kind).cuda()
 
     def step(each: Any) -> None:
         each.zero_grad()
@@ -38,9 +40,9 @@ def test_training_saves_on_the_cpu(make_model: Callable[..., Any], checkpointing
         assert torch.allclose(one.grad, other.grad, rtol=1e-3, atol=1e-6)
 
 
-def test_layers_wait_on_the_cpu(make_model: Callable[..., Any]) -> None:
+def test_layers_wait_on_the_cpu(make_model: Callable[..., Any], kind: dict[str, Any]) -> None:
     """In eval mode, a model takes less memory of the GPU and gives the same; training is refused."""
-    model = make_model(d_model=256, n_layers=8).cuda().eval()
+    model = make_model(**kind, d_model=256, n_layers=8).cuda().eval()
     tokens = torch.randint(0, 60, (1, 64), device="cuda")
     with torch.no_grad():
         expected = model(tokens).logits

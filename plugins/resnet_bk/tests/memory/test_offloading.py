@@ -47,17 +47,20 @@ def test_without_an_accelerator_there_is_nothing_to_do(model: Any, step: Callabl
 
 
 def test_gradients_survive_a_folder(
-    make_model: Callable[..., Any], gradients: Callable[..., dict[str, torch.Tensor]], tmp_path: Path
+    make_model: Callable[..., Any],
+    gradients: Callable[..., dict[str, torch.Tensor]],
+    kind: dict[str, Any],
+    tmp_path: Path,
 ) -> None:
     """Saved tensors come back from the file as they went, and nothing stays in the folder."""
-    expected = gradients(make_model())
-    model = MemoryOptimizer(use_cpu_offload=True, offload_folder=tmp_path).optimize(make_model())
+    expected = gradients(make_model(**kind))
+    model = MemoryOptimizer(use_cpu_offload=True, offload_folder=tmp_path).optimize(make_model(**kind))
     found = gradients(model)
     # They come back contiguous, for which sums may be in another order.
     assert all(torch.allclose(found[name], expected[name], rtol=1e-4, atol=1e-8) for name in expected)
 
     both = MemoryOptimizer(use_cpu_offload=True, offload_folder=tmp_path, use_gradient_checkpointing=True)
-    found = gradients(both.optimize(make_model()))
+    found = gradients(both.optimize(make_model(**kind)))
     assert all(torch.equal(found[name], expected[name]) for name in expected)
     if sys.platform != "win32":
         assert list(tmp_path.iterdir()) == []
@@ -78,10 +81,10 @@ def test_next_to_nothing_is_saved_in_memory(model: Any, step: Callable[..., None
 
 
 def test_training_goes_on_in_the_file(
-    make_model: Callable[..., Any], step: Callable[..., None], tmp_path: Path
+    make_model: Callable[..., Any], step: Callable[..., None], kind: dict[str, Any], tmp_path: Path
 ) -> None:
     """Updates of mapped parameters are those of parameters in memory, for an optimizer made before, too."""
-    plain, mapped = make_model(), make_model()
+    plain, mapped = make_model(**kind), make_model(**kind)
     updaters = [torch.optim.SGD(each.parameters(), lr=0.1, momentum=0.9) for each in (plain, mapped)]
     optimizer = MemoryOptimizer(
         use_cpu_offload=True, offload_folder=tmp_path, use_gradient_checkpointing=True
@@ -115,9 +118,11 @@ def test_parameters_leave_memory(tmp_path: Path) -> None:
     assert anonymous_bytes() - during > 25_000_000
 
 
-def test_all_uses_of_a_model_still_work(make_model: Callable[..., Any], tmp_path: Path) -> None:
+def test_all_uses_of_a_model_still_work(
+    make_model: Callable[..., Any], kind: dict[str, Any], tmp_path: Path
+) -> None:
     """Generation, streaming, saving and copying see the same weights."""
-    plain, model = make_model().eval(), make_model().eval()
+    plain, model = make_model(**kind).eval(), make_model(**kind).eval()
     MemoryOptimizer(use_cpu_offload=True, offload_folder=tmp_path / "parameters").optimize(model)
     prompt = torch.arange(10)[None]
 
@@ -193,12 +198,14 @@ def test_a_full_disk_is_an_error_with_advice(tmp_path: Path) -> None:
     assert result.stdout.startswith("offload_folder | Free some space there")
 
 
-def test_layers_wait_elsewhere_between_their_turns(model: Any, tokens: torch.Tensor) -> None:
+def test_layers_wait_elsewhere_between_their_turns(
+    make_model: Callable[..., Any], kind: dict[str, Any], tokens: torch.Tensor
+) -> None:
     """Each layer gets its weights for its turn only, parameters stay the same objects, and all comes back.
 
     The device is the CPU here, so what is looked at is where the weights are kept.
     """
-    model.eval()
+    model = make_model(**kind).eval()
     with torch.no_grad():
         expected = model(tokens).logits
     parameters = list(model.parameters())

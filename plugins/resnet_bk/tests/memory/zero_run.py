@@ -22,7 +22,7 @@ if count > 1:
     )
 torch.manual_seed(0)
 # In float64, for which the order of sums does not show.
-model = ResNetBK(MambaKillerConfig(vocab_size=60, d_model=32, n_layers=3)).double()
+model = ResNetBK(MambaKillerConfig(vocab_size=60, d_model=32, n_layers=3, copy_key_dim=4)).double()
 saver = MemoryOptimizer(use_zero=True, use_gradient_checkpointing=True, world_size=count, rank=rank)
 model = saver.optimize(model)
 optimizer = saver.make_optimizer(model, lr=0.01, weight_decay=0.1)

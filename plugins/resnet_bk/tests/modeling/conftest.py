@@ -22,6 +22,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "diagonal": {"mixer": "diagonal", "feed_forward": "swiglu", "diagonal_heads": 4},
     "experts": {"num_experts": 4, "use_scattering_router": False},
     "routed": {"num_experts": 4, "parallel_feed_forward": True},
+    "copy": {"copy_key_dim": 8, "head_bias": True},
+    "copy-tied": {"copy_key_dim": 5, "mixer": "diagonal", "tie_word_embeddings": True},
 }
 
 

@@ -85,7 +85,8 @@ def test_a_text_can_be_given_in_pieces(make_model: Maker, tokens: Maker, setting
             cache = found.past_key_values
             parts.append(found.logits)
 
-        torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=0, atol=5e-5)
+        atol = 1e-5 * max(5.0, float(whole.abs().max()))
+        torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=0, atol=atol)
         assert cache is not None
         assert cache.counts.tolist() == [30, 30]
 

@@ -104,10 +104,13 @@ def test_generation_with_a_state_is_generation_without(
         assert torch.equal(*made)
 
 
+@pytest.mark.parametrize("copy_key_dim", [0, 8])
 @torch.no_grad()
-def test_left_padding_gives_what_the_text_alone_gives(make_model: Maker, tokens: Maker) -> None:
+def test_left_padding_gives_what_the_text_alone_gives(
+    make_model: Maker, tokens: Maker, copy_key_dim: int
+) -> None:
     """Texts of a padded batch go on as each does by itself."""
-    model = make_model()
+    model = make_model(copy_key_dim=copy_key_dim)
     texts = [tokens(1, length, seed=length) for length in (3, 9, 6)]
     ids = torch.cat([torch.nn.functional.pad(text, (9 - text.shape[1], 0)) for text in texts])
     mask = torch.cat(
@@ -119,10 +122,11 @@ def test_left_padding_gives_what_the_text_alone_gives(make_model: Maker, tokens:
         assert torch.equal(together[row, 9:], alone[0, text.shape[1] :])
 
 
+@pytest.mark.parametrize("copy_key_dim", [0, 8])
 @torch.no_grad()
-def test_generation_goes_on_from_a_state(make_model: Maker, tokens: Maker) -> None:
+def test_generation_goes_on_from_a_state(make_model: Maker, tokens: Maker, copy_key_dim: int) -> None:
     """A state that was returned can be given to the next call, which computes the new tokens only."""
-    model, ids = make_model(), tokens(1, 10)
+    model, ids = make_model(copy_key_dim=copy_key_dim), tokens(1, 10)
     first = model.generate(
         ids, max_new_tokens=4, do_sample=False, return_dict_in_generate=True, pad_token_id=0
     )
@@ -226,7 +230,8 @@ def test_mixed_precision_is_close(make_model: Maker, tokens: Maker, settings: di
 
     difference = (found.logits.detach().float() - exact).abs()
     if "num_experts" not in settings:  # another expert is another function, however close its score
-        assert float(difference.max() / exact.abs().max()) < 0.06
+        # What a copy memory reads is a product of features that tell states apart which differ little.
+        assert float(difference.max() / exact.abs().max()) < (0.15 if "copy_key_dim" in settings else 0.06)
     assert float(difference.median() / exact.abs().max()) < 0.02
     for state in found.past_key_values.layers:
         kept = {name: tensor.dtype for name, tensor in state.items() if name != "window"}
@@ -285,24 +290,27 @@ def test_weight_decay_is_for_matrices(make_model: Maker, settings: dict[str, Any
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("copy_key_dim", [0, 8])
 @torch.no_grad()
-def test_a_compiled_model_is_the_same(make_model: Maker, tokens: Maker, tmp_path: Path) -> None:
+def test_a_compiled_model_is_the_same(make_model: Maker, tokens: Maker, copy_key_dim: int) -> None:
     """`torch.compile` gives the same logits, with padding and without, and from a state."""
-    model, ids = make_model(), tokens(2, 12)
+    model, ids = make_model(copy_key_dim=copy_key_dim), tokens(2, 12)
     mask = torch.ones_like(ids)
     mask[0, :4] = 0
     compiled = torch.compile(model, backend="aot_eager")
+    whole = model(ids).logits
+    atol = 1e-5 * max(1.0, float(whole.abs().max()))
 
-    torch.testing.assert_close(compiled(ids).logits, model(ids).logits, rtol=0, atol=1e-5)
+    torch.testing.assert_close(compiled(ids).logits, whole, rtol=0, atol=atol)
     torch.testing.assert_close(
         compiled(ids, attention_mask=mask).logits[0, 4:],
         model(ids, attention_mask=mask).logits[0, 4:],
         rtol=0,
-        atol=1e-5,
+        atol=atol,
     )
     states = [run(ids, use_cache=True).past_key_values for run in (compiled, model)]
     following = [
         run(tokens(2, 1, seed=9), past_key_values=state).logits
         for run, state in zip((compiled, model), states, strict=True)
     ]
-    torch.testing.assert_close(*following, rtol=0, atol=1e-5)
+    torch.testing.assert_close(*following, rtol=0, atol=atol)

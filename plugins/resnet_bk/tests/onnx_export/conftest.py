@@ -25,9 +25,11 @@ KINDS: dict[str, dict[str, Any]] = {
     },
     "phased": {"complex_heads": 4, "free_heads": 0, "conv_kernel": 1, "head_bias": True},
     "routed": {"num_experts": 3, "position_embeddings": True},
+    "copying": {"copy_key_dim": 5, "head_bias": True, "use_prime_bump": True, "epsilon": 0.5},
     "diagonal": {
         "n_layers": 2, "mixer": "diagonal", "epsilon": 10.0, "diagonal_heads": 4, "potential_limit": 1.0,
         "num_experts": 2, "use_scattering_router": False, "parallel_feed_forward": True,
+        "copy_key_dim": 3, "tie_word_embeddings": True,
     },
 }  # fmt: skip
 

@@ -18,6 +18,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "diagonal": {"mixer": "diagonal", "feed_forward": "swiglu", "diagonal_heads": 4},
     "experts": {"num_experts": 3, "use_scattering_router": False},
     "routed": {"num_experts": 3, "parallel_feed_forward": True},
+    "copy": {"copy_key_dim": 8, "head_bias": True},
+    "copy-tied": {"copy_key_dim": 5, "tie_word_embeddings": True},
 }
 
 

@@ -59,6 +59,19 @@ def test_parts_of_a_dense_model(make_model: Maker) -> None:
     assert type(quantized.lm_head) is nn.Linear
 
 
+def test_parts_of_a_copy_memory(make_model: Maker) -> None:
+    """A copy memory counts as core, and what it brings back is what the quantised output matrix says."""
+    model = make_model(n_layers=1, copy_key_dim=6)
+    quantized = MixedPrecisionQuantization(model, {"bk_core": 4, "output": 8})
+    bits = bits_by_name(quantized)
+    copying = quantized._copying(torch.zeros(1, 1, dtype=torch.long))
+
+    assert copying is not None
+    assert bits["copy_memory.proj"] == bits["copy_memory.gates.projection"] == 4
+    assert torch.equal(copying.table, quantized.lm_head.weight)
+    assert not torch.equal(copying.table, model.lm_head.weight)
+
+
 def test_older_names_and_32_bits(make_model: Maker) -> None:
     """The YAML files' names mean the same, and 32 leaves a part as it is."""
     model = make_model(n_layers=1, feed_forward="swiglu")

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from resnet_bk.errors import InvalidInputError
+from resnet_bk.fused_decoding import FusedDecoding
 from resnet_bk.resolvent.kernels import cpu_decode, cpu_library
 
 Maker = Callable[..., Any]
@@ -70,6 +71,12 @@ def compare(model: Any, tokens: list[int], tolerance: float = 2e-5) -> None:
         {"tie_word_embeddings": True},
         {"head_bias": True},
         {"epsilon": 0.3, "norm_eps": 1e-3},
+        {"copy_key_dim": 32},
+        {"copy_key_dim": 5, "d_model": 42, "value_dim": 7, "key_dim": 5},
+        {"copy_key_dim": 200, "d_model": 16, "n_layers": 1, "value_dim": 2},
+        {"copy_key_dim": 5, "tie_word_embeddings": True, "free_heads": 0},
+        {"copy_key_dim": 32, "head_bias": True, "epsilon": 0.3},
+        {"copy_key_dim": 5, "tie_word_embeddings": True, "head_bias": True},
     ],
 )
 def test_one_call_gives_what_the_modules_give(
@@ -89,8 +96,15 @@ def test_every_instruction_set_computes_the_same(
     if cpu_library.LEVELS.index(variant) > cpu_library.LEVELS.index(library.variant):
         pytest.skip("this processor can't run it")
     monkeypatch.setattr(cpu_decode, "load", lambda: attrs.evolve(library, variant=variant))
-    compare(make_model(d_model=42, value_dim=7, key_dim=5), TOKENS)
+    compare(make_model(d_model=42, value_dim=7, key_dim=5, copy_key_dim=19), TOKENS)
     assert calls
+
+
+@pytest.mark.parametrize("settings", [{}, {"copy_key_dim": 5}, {"copy_key_dim": 32}])
+def test_differences_do_not_grow(make_model: Maker, calls: Calls, settings: dict[str, Any]) -> None:
+    """After a thousand tokens both ways are as close as after ten."""
+    compare(make_model(**settings), TOKENS * 50)
+    assert len(calls) == 1000 - 5
 
 
 def test_a_step_of_a_single_token_prefill_is_one_call(make_model: Maker, calls: Calls) -> None:
@@ -112,11 +126,49 @@ def test_a_step_of_a_single_token_prefill_is_one_call(make_model: Maker, calls: 
         {"use_prime_bump": True},
         {"position_embeddings": True},
         {"mixer": "diagonal"},
+        {"mixer": "diagonal", "copy_key_dim": 5},
+        {"complex_heads": 1, "copy_key_dim": 5},
     ],
 )
 def test_other_models_go_the_general_way(make_model: Maker, calls: Calls, settings: dict[str, Any]) -> None:
     """Whatever the kernel does not know is computed by the modules."""
     compare(make_model(**settings), TOKENS)
+    assert not calls
+
+
+@pytest.mark.parametrize("copy_key_dim", [0, 5])
+def test_a_state_of_several_texts_goes_the_general_way(
+    make_model: Maker, calls: Calls, copy_key_dim: int
+) -> None:
+    """The kernel does not take one of its rows for the whole, and changes nothing."""
+    model = make_model(copy_key_dim=copy_key_dim)
+    several = model.stream_state(batch_size=2)
+    several.prefill(torch.tensor([TOKENS[:5], TOKENS[5:10]]))
+    before = several.cache.clone()
+    assert FusedDecoding(model).logits(several.cache, 3) is None
+    for mine, theirs in zip(several.cache.layers, before.layers, strict=True):
+        assert all(torch.equal(mine[name], state) for name, state in theirs.items())
+    several.step([3, 4])
+    assert not calls
+
+
+def test_a_token_without_a_row_of_the_output_is_not_copied(make_model: Maker, calls: Calls) -> None:
+    """An output that is smaller than the input goes the general way, which looks before it reads."""
+    model = make_model(copy_key_dim=5)
+    model.set_output_embeddings(torch.nn.Linear(32, 50, bias=False))
+    stream = model.stream_state()
+    stream.prefill([1, 2, 3])
+    assert stream.step(49).shape == (1, 50)
+    with pytest.raises(IndexError):
+        stream.step(50)
+    assert not calls
+
+
+def test_an_epsilon_of_its_own_goes_the_general_way(make_model: Maker, calls: Calls) -> None:
+    """The kernel knows one for all layers and the copy memory."""
+    model = make_model(copy_key_dim=5)
+    model.copy_memory.gates.epsilon = 3.0
+    compare(model, TOKENS[:8])
     assert not calls
 
 
@@ -131,9 +183,12 @@ def test_hooks_are_called(make_model: Maker, calls: Calls) -> None:
     assert not calls
 
 
-def test_weights_that_change_are_the_ones_that_count(make_model: Maker, calls: Calls) -> None:
+@pytest.mark.parametrize("copy_key_dim", [0, 5])
+def test_weights_that_change_are_the_ones_that_count(
+    make_model: Maker, calls: Calls, copy_key_dim: int
+) -> None:
     """A change in place is seen at once, a conversion of the model as well."""
-    model = make_model()
+    model = make_model(copy_key_dim=copy_key_dim)
     stream, other = model.stream_state(), model.stream_state()
     for one in (stream, other):
         one.prefill(TOKENS[:5])
@@ -141,6 +196,8 @@ def test_weights_that_change_are_the_ones_that_count(make_model: Maker, calls: C
     with torch.no_grad():
         model.lm_head.weight.mul_(2)
         model.model.layers[0].mixer.in_proj.weight.mul_(0.5)
+        if copy_key_dim:
+            model.copy_memory.scale.mul_(2)
     model.set_epsilon(2.0)
     torch.testing.assert_close(stream.step(2), module_by_module(other, model, 2), rtol=0, atol=1e-4)
     assert len(calls) == 2
@@ -149,9 +206,12 @@ def test_weights_that_change_are_the_ones_that_count(make_model: Maker, calls: C
     assert len(calls) == 2
 
 
-def test_states_that_were_put_in_place_are_the_ones_that_count(make_model: Maker, calls: Calls) -> None:
+@pytest.mark.parametrize("copy_key_dim", [0, 5])
+def test_states_that_were_put_in_place_are_the_ones_that_count(
+    make_model: Maker, calls: Calls, copy_key_dim: int
+) -> None:
     """After a reset, a clone and a replaced state, steps go on from there."""
-    model = make_model()
+    model = make_model(copy_key_dim=copy_key_dim)
     stream = model.stream_state()
     stream.prefill(TOKENS[:5])
     stream.step(1)

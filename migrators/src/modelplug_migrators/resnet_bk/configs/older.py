@@ -10,7 +10,8 @@ NEW: dict[str, frozenset[str]] = {
     "model": frozenset(
         {
             "mixer", "expand", "value_dim", "key_dim", "free_heads", "complex_heads", "conv_kernel",
-            "diagonal_heads", "feed_forward", "intermediate_size", "parallel_feed_forward", "norm",
+            "copy_key_dim", "diagonal_heads", "feed_forward", "intermediate_size",
+            "parallel_feed_forward", "norm",
             "norm_eps", "position_embeddings", "head_bias", "tie_word_embeddings", "initializer_range",
             "use_cache",
             "learning_rate", "batch_size", "mixed_precision",

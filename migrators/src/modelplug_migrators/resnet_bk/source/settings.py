@@ -10,7 +10,8 @@ POSITIONAL = ("vocab_size", "d_model", "n_layers", "n_seq", "num_experts", "top_
 CURRENT = frozenset(
     {
         "act_halt_threshold", "batch_size", "bos_token_id", "clark_measure_weight", "complex_heads",
-        "conv_kernel", "d_model", "diagonal_heads", "dropout", "eos_token_id", "epsilon", "epsilon_schedule",
+        "conv_kernel", "copy_key_dim", "d_model", "diagonal_heads", "dropout", "eos_token_id", "epsilon",
+        "epsilon_schedule",
         "expand", "feed_forward", "free_heads", "grad_blend", "gradient_checkpointing", "head_bias",
         "hidden_size", "initializer_range", "intermediate_size", "k_max", "key_dim", "learning_rate",
         "low_rank", "mixed_precision", "mixer", "n_layers", "n_seq", "norm", "norm_eps", "num_experts",

@@ -48,6 +48,8 @@ class MambaKillerConfig(PreTrainedConfig):  # type: ignore[misc]
             localises. None takes all, or half, rounded down, with prime bumps, which are potentials.
         complex_heads: Heads, the last ones, that keep the phase of the resolvent.
         conv_kernel: Taps of the causal convolution before queries, keys and values.
+        copy_key_dim: Width of the keys of the memory that brings tokens back which followed states like the
+            present one; 0 for a model without it.
         diagonal_heads: Chains of the diagonal mixers; None takes 32, and 1 for `diagonal-bidirectional`.
         potential_limit: The potential of the diagonal mixers is cut off at plus and minus this; None leaves
             it free, and takes 3 for `diagonal-bidirectional`.
@@ -117,6 +119,7 @@ class MambaKillerConfig(PreTrainedConfig):  # type: ignore[misc]
     free_heads: int | None = None
     complex_heads: int = 0
     conv_kernel: int = 4
+    copy_key_dim: int = 0
     diagonal_heads: int | None = None
     potential_limit: float | None = None
     grad_blend: float = 0.0

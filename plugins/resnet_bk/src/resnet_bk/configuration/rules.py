@@ -43,6 +43,7 @@ CHECKS: dict[str, Check] = {
     "free_heads": whole().or_none(),
     "complex_heads": whole(),
     "conv_kernel": whole(1),
+    "copy_key_dim": whole(),
     "diagonal_heads": whole(1).or_none(),
     "potential_limit": number(above=0).or_none(),
     "grad_blend": number(0, 1),
@@ -107,6 +108,13 @@ def check_relations(config: MambaKillerConfig) -> None:
         )
     if config.mixer == "green":
         _check_green(config)
+    if config.copy_key_dim and not config.is_causal:
+        raise _wrong(
+            "copy_key_dim",
+            config,
+            "a model that sees the future would copy the answer",
+            "Use 0 with the mixer diagonal-bidirectional.",
+        )
     _check_feed_forward(config)
 
 

@@ -22,7 +22,13 @@ def state_bytes(config: MambaKillerConfig) -> int:
         return 0
     mixer = _green(config) if config.mixer == "green" else (config.diagonal_heads or 0) * _COMPLEX
     routed = config.feed_forwards.count("experts") if config.use_scattering_router else 0
-    return config.n_layers * mixer + routed * _COMPLEX
+    return config.n_layers * mixer + routed * _COMPLEX + _copying(config)
+
+
+def _copying(config: MambaKillerConfig) -> int:
+    if not config.copy_key_dim:
+        return 0
+    return (2 + config.copy_key_dim + config.copy_key_dim * config.d_model) * _REAL
 
 
 def _green(config: MambaKillerConfig) -> int:

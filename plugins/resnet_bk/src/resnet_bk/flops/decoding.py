@@ -12,6 +12,7 @@ from resnet_bk.flops.counting import tell
 
 if TYPE_CHECKING:
     from resnet_bk.modeling import ResNetBKForCausalLM
+    from resnet_bk.modeling.copy_memory import CopyMemory
     from resnet_bk.modeling.green_mixer import GreenMixer
 
 __all__ = ["tell_token"]
@@ -28,6 +29,10 @@ def tell_token(model: ResNetBKForCausalLM) -> None:
         linears += [layer.mixer.in_proj, layer.mixer.out_proj]
         for name, flops, module in _mixing(layer.mixer):
             tell(name, flops, module)
+    if model.config.copy_key_dim:
+        linears.append(model.copy_memory.proj)
+        for name, flops, module in _copying(model.copy_memory):
+            tell(name, flops, module)
     for linear in linears:
         name = "aten.mm" if linear.bias is None else "aten.addmm"
         tell(name, costs.matrix_product(1, linear.in_features, linear.out_features), linear)
@@ -40,3 +45,11 @@ def _mixing(mixer: GreenMixer) -> Iterator[tuple[str, int, nn.Module]]:
     yield "resnet_bk.gates", costs.gates(mixer.heads), mixer
     yield "aten.convolution", costs.convolution(1, *mixer.conv.weight.shape), mixer.conv
     yield "resnet_bk.gated_state", costs.gated_state(mixer.heads, mixer.key_dim, mixer.value_dim), mixer
+
+
+def _copying(memory: CopyMemory) -> Iterator[tuple[str, int, nn.Module]]:
+    """The same for what follows the projection of a copy memory."""
+    width, keys = memory.proj.in_features, memory.proj.out_features
+    yield "aten.mm", costs.matrix_product(1, width, memory.gates.heads), memory
+    yield "resnet_bk.gates", costs.gates(memory.gates.heads), memory
+    yield "resnet_bk.gated_state", costs.gated_state(memory.gates.heads, keys, width), memory

@@ -13,6 +13,7 @@ from resnet_bk.configuration.warnings import warn_about
 from resnet_bk.errors import InvalidInputError
 from resnet_bk.modeling.block import Block
 from resnet_bk.modeling.cache import LayerState, RecurrentCache
+from resnet_bk.modeling.copy_memory import Copying
 from resnet_bk.modeling.inputs import check_cache, check_embeddings, check_input_ids, check_length, check_mask
 from resnet_bk.modeling.layout import Layout, arrange, restore, take
 from resnet_bk.modeling.norm import make_norm
@@ -30,8 +31,8 @@ class ResNetBKModel(ResNetBKPreTrainedModel):
         warn: Whether to warn if the model sees the future, and of settings that it will not follow.
     """
 
-    # The directory of a whole model has the output's weights besides.
-    _keys_to_ignore_on_load_unexpected = (r"^lm_head\.",)
+    # The directory of a whole model has the output's weights besides, and what needs them.
+    _keys_to_ignore_on_load_unexpected = (r"^lm_head\.", r"^copy_memory\.")
 
     def __init__(self, config: MambaKillerConfig, *, warn: bool = True) -> None:
         super().__init__(config)
@@ -68,6 +69,7 @@ class ResNetBKModel(ResNetBKPreTrainedModel):
         use_cache: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
+        copying: Copying | None = None,
         **_ignored: Any,
     ) -> Any:
         """Compute the last hidden states.
@@ -80,6 +82,7 @@ class ResNetBKModel(ResNetBKPreTrainedModel):
             use_cache: Whether to return the state; None does so outside training.
             output_hidden_states: Whether to return the residual stream between the layers, too.
             return_dict: Whether the result is an object with names; False gives a tuple.
+            copying: The memory of a whole model, which adds to the last hidden states.
 
         Raises:
             InvalidInputError: An input can't be computed with; it is named.
@@ -93,9 +96,9 @@ class ResNetBKModel(ResNetBKPreTrainedModel):
             output_hidden_states = self.config.output_hidden_states
         seen: list[Tensor] | None = [] if output_hidden_states else None
         if mask is not None and cache is not None and cache.is_initialized:
-            last = self._continue_rows(hidden, mask, cache, seen)
+            last = self._continue_rows(hidden, mask, cache, seen, copying)
         else:
-            last = self._run(hidden, mask, cache, seen)
+            last = self._run(hidden, mask, cache, seen, copying)
         if return_dict is False:
             return tuple(item for item in (last, cache, tuple(seen) if seen else None) if item is not None)
         return BaseModelOutputWithPast(
@@ -130,7 +133,12 @@ class ResNetBKModel(ResNetBKPreTrainedModel):
         return use_cache and not (self.gradient_checkpointing and self.training)
 
     def _run(
-        self, hidden: Tensor, mask: Tensor | None, cache: RecurrentCache | None, seen: list[Tensor] | None
+        self,
+        hidden: Tensor,
+        mask: Tensor | None,
+        cache: RecurrentCache | None,
+        seen: list[Tensor] | None,
+        copying: Copying | None,
     ) -> Tensor:
         """All layers, for a batch without padding or one at the beginning of its texts."""
         layout = None if mask is None else arrange(mask)
@@ -150,6 +158,10 @@ class ResNetBKModel(ResNetBKPreTrainedModel):
             hidden, new_state = layer(hidden, bump, layout, state)
             states.append(new_state)
         hidden = self.norm(hidden)
+        if copying is not None:
+            state = cache.layers[-1] if cache is not None and cache.is_initialized else None
+            hidden, new_state = copying.run(hidden, layout, state)
+            states.append(new_state)
         if cache is not None:
             columns = hidden.shape[1]
             full = torch.full((hidden.shape[0],), columns, device=hidden.device)
@@ -170,7 +182,12 @@ class ResNetBKModel(ResNetBKPreTrainedModel):
         return places if before is None else before.unsqueeze(1) + places
 
     def _continue_rows(
-        self, hidden: Tensor, mask: Tensor, cache: RecurrentCache, seen: list[Tensor] | None
+        self,
+        hidden: Tensor,
+        mask: Tensor,
+        cache: RecurrentCache,
+        seen: list[Tensor] | None,
+        copying: Copying | None,
     ) -> Tensor:
         """Texts that go on from a state, with padding among the new tokens: each row by itself."""
         results = torch.zeros_like(hidden)
@@ -180,7 +197,8 @@ class ResNetBKModel(ResNetBKPreTrainedModel):
             row, places = cache.row(index), mask[index].nonzero().squeeze(-1)
             stream: list[Tensor] = []
             if len(places):
-                found = self._run(hidden[index : index + 1, places], None, row, stream)
+                own = None if copying is None else copying.at(index, places)
+                found = self._run(hidden[index : index + 1, places], None, row, stream, own)
                 results[index, places] = found[0]
             row.columns = columns
             rows.append(row)

@@ -22,7 +22,7 @@ class RecurrentCache:
         layers: The state of each layer; None for a model that has seen nothing.
 
     Attributes:
-        layers: The state of each layer.
+        layers: The state of each layer, and last that of the copy memory, if there is one.
         counts: Tokens of each row so far, padding left out, (B,); None before the first.
         columns: Tokens of each row so far, padding included.
     """

@@ -22,6 +22,9 @@ ETA_RANGE = (1e-4, 0.1)
 ETA_GAIN = 4.0
 # x and q where there is no site before: 1 / |d| is then below the rounding of any eta.
 NO_SITE = (0.0, 2.0**60)
+# x and q of an endless free chain at the energy 0: -1 / d is d again, whatever width the rounding of 1 hides.
+LEAD = (0.0, 1.0)
+LEAD_ETA = 2.0**-30
 
 
 class HeadGates(NamedTuple):
@@ -55,16 +58,21 @@ class GreenGates(nn.Module):  # type: ignore[misc]
 
     Args:
         config: The model's configuration.
+        free: So many heads, all free, without a phase, at the fixed energy 0, and behind an endless lead: a
+            chain that begins nowhere reflects nothing, and no site after its beginning weighs less than the
+            next. None takes the heads of the configuration.
 
     Attributes:
+        lead: Whether the chains go on from a lead.
         epsilon: What the widths are multiplied with, as `set_epsilon` of a model sets it.
     """
 
-    def __init__(self, config: MambaKillerConfig) -> None:
+    def __init__(self, config: MambaKillerConfig, *, free: int | None = None) -> None:
         super().__init__()
-        self.heads = config.num_heads
-        self.bound_heads = config.num_heads - (config.free_heads or 0)
-        plain = self.heads - config.complex_heads
+        self.heads = config.num_heads if free is None else free
+        self.bound_heads = self.heads - (config.free_heads or 0) if free is None else 0
+        plain = self.heads - config.complex_heads if free is None else free
+        self.lead = free is not None
         # The heads without a phase, and those with one.
         self.groups = [
             heads for heads in (slice(0, plain), slice(plain, self.heads)) if heads.start < heads.stop
@@ -74,11 +82,16 @@ class GreenGates(nn.Module):  # type: ignore[misc]
         self.weight = nn.Parameter(torch.empty(self.heads + 2 * self.bound_heads, config.d_model))
         self.potential_bias = nn.Parameter(torch.empty(self.bound_heads))
         self.hopping_bias = nn.Parameter(torch.empty(self.bound_heads))
-        self.energy = nn.Parameter(torch.empty(self.heads))
+        if self.lead:
+            self.register_buffer("energy", torch.zeros(self.heads), persistent=False)
+        else:
+            self.energy = nn.Parameter(torch.empty(self.heads))
         self.rho = nn.Parameter(torch.empty(self.heads))
 
     def usual_energy(self) -> Tensor:
         """Energies inside the band |E| < 2, those of a free chain, for the free heads and for the others."""
+        if self.lead:
+            return torch.zeros(self.heads)
         return torch.cat([2 * torch.cos(math.pi * places) for places in self._places()])
 
     def usual_rho(self) -> Tensor:
@@ -135,7 +148,9 @@ class GreenGates(nn.Module):  # type: ignore[misc]
         free = self.heads - self.bound_heads
         potential = functional.pad(potential, (0, 0, free, 0))
         hopping = functional.pad(hopping, (0, 0, free, 0), value=1.0)
-        if layout is not None:
+        if layout is not None and self.lead:
+            eta = eta.masked_fill(layout.padding.unsqueeze(1), LEAD_ETA)  # padding is part of the lead
+        elif layout is not None:
             hopping = hopping.masked_fill(layout.first.unsqueeze(1), 0.0)
         return Sites(potential, hopping, self.energy.to(kind).unsqueeze(-1), eta)
 
@@ -143,6 +158,9 @@ class GreenGates(nn.Module):  # type: ignore[misc]
         self, sites: Sites, layout: Layout | None, chain: Tensor | None
     ) -> tuple[list[HeadGates], Tensor]:
         groups, last = [], []
+        if chain is None and self.lead:
+            chain = torch.tensor(LEAD, dtype=sites.eta.dtype, device=sites.eta.device)
+            chain = chain.expand(len(sites.eta), self.heads, 2)
         for heads in self.groups:
             found = causal_gates(
                 sites.potential[:, heads],
@@ -155,7 +173,7 @@ class GreenGates(nn.Module):  # type: ignore[misc]
             groups.append(HeadGates(heads, found.alpha, found.beta))
             last.append(found.state)
         end = last[0] if len(last) == 1 else torch.cat(last, 1)
-        if layout is not None:
+        if layout is not None and not self.lead:
             fresh = torch.tensor(NO_SITE, dtype=end.dtype, device=end.device)
             end = torch.where(layout.empty[:, None, None], fresh, end)
         return groups, end

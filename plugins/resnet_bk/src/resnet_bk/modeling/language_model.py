@@ -14,6 +14,7 @@ from resnet_bk.configuration import ConfigurationError, MambaKillerConfig
 from resnet_bk.configuration.warnings import warn_about
 from resnet_bk.modeling.backbone import ResNetBKModel
 from resnet_bk.modeling.cache import RecurrentCache
+from resnet_bk.modeling.copy_memory import Copying, CopyMemory
 from resnet_bk.modeling.generation_settings import OwnGenerationConfig
 from resnet_bk.modeling.pretrained import ResNetBKPreTrainedModel
 
@@ -51,6 +52,8 @@ class ResNetBKForCausalLM(ResNetBKPreTrainedModel, GenerationMixin):  # type: ig
         warn_about(config, stacklevel=2)
         self.model = ResNetBKModel(config, warn=False)
         self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=bool(config.head_bias))
+        if config.copy_key_dim:
+            self.copy_memory = CopyMemory(config)
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -113,7 +116,8 @@ class ResNetBKForCausalLM(ResNetBKPreTrainedModel, GenerationMixin):  # type: ig
             input_ids: Tokens, (B, N).
             attention_mask: 1 at tokens, 0 at padding, (B, N) or (B, all tokens so far).
             past_key_values: The state after the tokens before these; it is changed.
-            inputs_embeds: Vectors in place of tokens, (B, N, d_model).
+            inputs_embeds: Vectors in place of tokens, (B, N, d_model). Which tokens they are is not known,
+                so a copy memory keeps nothing of them.
             labels: The tokens themselves, (B, N): they are shifted here. -100 where none counts.
             use_cache: Whether to return the state; None does so outside training.
             output_hidden_states: Whether to return the residual stream between the layers, too.
@@ -134,6 +138,7 @@ class ResNetBKForCausalLM(ResNetBKPreTrainedModel, GenerationMixin):  # type: ig
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
             output_hidden_states=output_hidden_states,
+            copying=self._copying(input_ids),
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(found.last_hidden_state[:, kept])
@@ -151,6 +156,11 @@ class ResNetBKForCausalLM(ResNetBKPreTrainedModel, GenerationMixin):  # type: ig
             past_key_values=found.past_key_values,
             hidden_states=found.hidden_states,
         )
+
+    def _copying(self, input_ids: Tensor | None) -> Copying | None:
+        if not self.config.copy_key_dim:
+            return None
+        return Copying(self.copy_memory, self.lm_head.weight, input_ids)
 
     def stream_state(self, batch_size: int = 1) -> StreamState:
         """What goes through a text piece by piece, in memory that does not grow.

@@ -14,6 +14,7 @@ from resnet_bk.configuration import ConfigurationError, MambaKillerConfig
 from resnet_bk.configuration.checks import check_values
 from resnet_bk.configuration.rules import CHECKS
 from resnet_bk.modeling.convolution import CausalConvolution
+from resnet_bk.modeling.copy_memory import CopyMemory
 from resnet_bk.modeling.diagonal_mixer import DiagonalMixer
 from resnet_bk.modeling.green_gates import GreenGates
 from resnet_bk.modeling.green_mixer import GreenMixer
@@ -83,7 +84,7 @@ class ResNetBKPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
             init.zeros_(module.hopping_bias)
         elif isinstance(module, GreenMixer):
             init.ones_(module.skip)
-        elif isinstance(module, DiagonalMixer):
+        elif isinstance(module, (CopyMemory, DiagonalMixer)):
             init.ones_(module.scale)
         elif isinstance(module, ScatteringRouter):
             init.zeros_(module.shares)

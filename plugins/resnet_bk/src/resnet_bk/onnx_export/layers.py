@@ -16,13 +16,14 @@ from torch.nn import functional
 from resnet_bk.modeling.block import Block
 from resnet_bk.modeling.cache import LayerState
 from resnet_bk.modeling.convolution import CausalConvolution
+from resnet_bk.modeling.copy_memory import Copying
 from resnet_bk.modeling.diagonal_mixer import ETA_FLOOR, DiagonalMixer
 from resnet_bk.modeling.feed_forward import Experts, PhaseGate, SwiGLU
-from resnet_bk.modeling.green_gates import GreenGates
+from resnet_bk.modeling.green_gates import LEAD, GreenGates
 from resnet_bk.modeling.green_mixer import GreenMixer
 from resnet_bk.onnx_export.recurrences import denominators, phased_memory, plain_memory, reciprocal
 
-__all__ = ["run_block"]
+__all__ = ["run_block", "run_copying"]
 
 _TINY = 1e-30
 
@@ -70,6 +71,30 @@ def run_block(
     added, more = _feed_forward(block.feed_forward, inputs, state)
     hidden = hidden + added if not block.parallel else hidden + added + mixed
     return hidden, {**new_state, **more}
+
+
+def run_copying(copying: Copying, hidden: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+    """Add what the copy memory reads to the last hidden states.
+
+    Args:
+        copying: The memory, and the tokens.
+        hidden: The last hidden states, (B, N, d_model).
+        state: What to go on from.
+
+    Returns:
+        The hidden states, and the state to go on with.
+    """
+    memory = copying.memory
+    # Zeros are the beginning of every state, and this chain begins at a lead.
+    lead = torch.tensor(LEAD, dtype=hidden.dtype, device=hidden.device)
+    gates = _gates(memory.gates, hidden, None, state["chain"] + lead)
+    queries = memory.features(hidden)
+    extended = torch.cat([state["key"], queries], 1)
+    keys = extended.narrow(1, 0, hidden.shape[1]).unsqueeze(1) * torch.sqrt(gates.beta).unsqueeze(-1)
+    values = functional.normalize(functional.embedding(copying.tokens, copying.table), dim=-1)
+    read, last = plain_memory(queries.unsqueeze(1), keys, values.unsqueeze(1), gates.size, state["memory"])
+    new_state = {"key": extended.narrow(1, hidden.shape[1], 1), "chain": gates.chain - lead, "memory": last}
+    return hidden + memory.scale * read.squeeze(1), new_state
 
 
 def _mix_green(

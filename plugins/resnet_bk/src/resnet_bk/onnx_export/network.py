@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from resnet_bk.modeling.cache import LayerState
-from resnet_bk.onnx_export.layers import run_block
+from resnet_bk.modeling.copy_memory import Copying, CopyMemory
+from resnet_bk.onnx_export.layers import run_block, run_copying
 
 if TYPE_CHECKING:
     from resnet_bk.configuration import MambaKillerConfig
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Network", "StateTensor", "state_tensors"]
 
 _POSITION = "position"
+_COPY = "copy"
 
 
 @attrs.frozen
@@ -26,7 +28,8 @@ class StateTensor:
     """One tensor of the state of a text; zeros are the beginning.
 
     Attributes:
-        name: The layer's number and what it is, such as `0.memory`; or `position`, the tokens so far.
+        name: The layer's number and what it is, such as `0.memory`; `copy` in place of a number for the copy
+            memory; or `position`, the tokens so far.
         shape: Its dimensions after the batch.
         dtype: float32, and int64 for the position.
     """
@@ -36,11 +39,12 @@ class StateTensor:
     dtype: torch.dtype = torch.float32
 
 
-def state_tensors(config: MambaKillerConfig) -> list[StateTensor]:
+def state_tensors(config: MambaKillerConfig, *, copying: bool) -> list[StateTensor]:
     """The state of a text, tensor by tensor, in the order of the graph's inputs.
 
     Args:
         config: The model's configuration.
+        copying: Whether a copy memory is part of the graph.
     """
     if not config.is_causal:
         return []
@@ -49,6 +53,9 @@ def state_tensors(config: MambaKillerConfig) -> list[StateTensor]:
         for number in range(config.n_layers)
         for name, shape in _layer_shapes(config, number)
     ]
+    if copying:
+        shapes = _copy_shapes(config)
+        found += [StateTensor(f"{_COPY}.{name}", shape) for name, shape in shapes.items()]
     if config.position_embeddings or config.use_prime_bump:
         found.append(StateTensor(_POSITION, (), torch.int64))
     return found
@@ -70,6 +77,11 @@ def _layer_shapes(config: MambaKillerConfig, number: int) -> Iterator[tuple[str,
         yield "router_chain", (2,)
 
 
+def _copy_shapes(config: MambaKillerConfig) -> dict[str, tuple[int, ...]]:
+    width = config.copy_key_dim
+    return {"chain": (1, 2), "key": (1, width), "memory": (1, width, config.d_model)}
+
+
 class Network(nn.Module):  # type: ignore[misc]
     """What is recorded.
 
@@ -82,13 +94,20 @@ class Network(nn.Module):  # type: ignore[misc]
         super().__init__()
         self.backbone: Any = getattr(model, "model", model)
         self.head: nn.Module | None = getattr(model, "lm_head", None)
-        self.tensors = state_tensors(model.config)
+        self.copy_memory: CopyMemory | None = getattr(model, "copy_memory", None)
+        self.tensors = state_tensors(model.config, copying=self.copy_memory is not None)
         self.with_state = with_state
 
     @property
     def result(self) -> str:
         """What the first output is called."""
         return "last_hidden_state" if self.head is None else "logits"
+
+    def copying(self, input_ids: Tensor) -> Copying | None:
+        """What the backbone needs for a copy memory; None where there is none."""
+        if self.copy_memory is None or self.head is None:
+            return None
+        return Copying(self.copy_memory, self.head.weight, input_ids)
 
     def beginning(self, rows: int, device: torch.device) -> tuple[Tensor, ...]:
         """The state before the first token of so many texts."""
@@ -125,11 +144,15 @@ class Network(nn.Module):  # type: ignore[misc]
             hidden = hidden + backbone.position_embeddings(positions)
         bump = backbone.prime_bump(positions) if backbone.config.use_prime_bump else None
         for number, block in enumerate(backbone.layers):
-            hidden, new_state = run_block(block, hidden, bump, _of_layer(given, number))
+            hidden, new_state = run_block(block, hidden, bump, _part_of(given, str(number)))
             found.update({f"{number}.{name}": tensor for name, tensor in new_state.items()})
-        return backbone.norm(hidden), found
+        hidden, copying = backbone.norm(hidden), self.copying(input_ids)
+        if copying is not None:
+            hidden, new_state = run_copying(copying, hidden, _part_of(given, _COPY))
+            found.update({f"{_COPY}.{name}": tensor for name, tensor in new_state.items()})
+        return hidden, found
 
 
-def _of_layer(state: dict[str, Tensor], number: int) -> LayerState:
-    prefix = f"{number}."
+def _part_of(state: dict[str, Tensor], owner: str) -> LayerState:
+    prefix = f"{owner}."
     return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}

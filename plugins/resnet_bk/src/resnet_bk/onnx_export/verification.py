@@ -95,8 +95,9 @@ def _tokens(network: Network, rows: int, length: int) -> Tensor:
 
 
 def _expected(network: Network, tokens: Tensor) -> Tensor:
-    weight = network.backbone.embeddings.weight
-    hidden = network.backbone(tokens.to(weight.device), use_cache=False).last_hidden_state
+    ids = tokens.to(network.backbone.embeddings.weight.device)
+    found = network.backbone(ids, use_cache=False, copying=network.copying(ids))
+    hidden = found.last_hidden_state
     return (hidden if network.head is None else network.head(hidden)).cpu()
 
 

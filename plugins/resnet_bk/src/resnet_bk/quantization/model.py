@@ -208,9 +208,9 @@ class MixedPrecisionQuantization(QuantizedModel):
     Args:
         model: The model to quantise.
         config: 4, 8 or 16 bits, or 32 for a part that stays as it is, for `experts` (experts and other
-            feed-forwards), `bk_core` (projections and gates of the mixers), `output` and `embedding`.
-            Embeddings get 8 bits if they are not among them, other parts stay as they are. `moe_experts` and
-            `output_layers` are older names.
+            feed-forwards), `bk_core` (projections and gates of mixers and copy memory), `output` and
+            `embedding`. Embeddings get 8 bits if they are not among them, other parts stay as they are.
+            `moe_experts` and `output_layers` are older names.
         group_size: Neighbours in a row that share a scale; None for whole rows.
         qat: Whether to train first, with weights that are rounded when they are used; `convert()` then
             quantises them.

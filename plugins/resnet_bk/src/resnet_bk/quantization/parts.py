@@ -9,6 +9,7 @@ import attrs
 from torch import nn
 
 from resnet_bk.modeling.backbone import ResNetBKModel
+from resnet_bk.modeling.copy_memory import CopyMemory
 from resnet_bk.modeling.diagonal_mixer import DiagonalMixer
 from resnet_bk.modeling.feed_forward import Expert, SwiGLU
 from resnet_bk.modeling.green_mixer import GreenMixer
@@ -23,6 +24,7 @@ _MATRICES: dict[type[nn.Module], tuple[str, tuple[str, ...]]] = {
     ResNetBKModel: ("embedding", ("embeddings", "position_embeddings")),
     GreenMixer: ("bk_core", ("in_proj", "gates", "out_proj")),
     DiagonalMixer: ("bk_core", ("potential", "out_proj")),
+    CopyMemory: ("bk_core", ("proj", "gates")),
     SwiGLU: ("experts", ("gate_up_proj", "down_proj")),
     Expert: ("experts", ("up_proj", "down_proj")),
     ResNetBKForCausalLM: ("output", ("lm_head",)),

@@ -13,7 +13,7 @@ from resnet_bk.quantization.errors import QuantizationError
 __all__ = ["DEFAULT_GROUP_SIZE", "EMBEDDING_BITS", "PARTS", "QuantizationPlan", "read_parts"]
 
 PARTS = ("experts", "bk_core", "output", "embedding")
-"""Feed-forwards and experts; projections and gates of the mixers; the output matrix; the embeddings."""
+"""Feed-forwards and experts; projections and gates of mixers and copy memory; output matrix; embeddings."""
 
 DEFAULT_GROUP_SIZE = 128
 EMBEDDING_BITS = 8

@@ -29,6 +29,7 @@ class ModelSection:
         free_heads: Heads whose memory nothing localises.
         complex_heads: Heads that keep the phase.
         conv_kernel: Taps of the convolution before queries, keys and values.
+        copy_key_dim: Width of the keys of the memory that brings tokens back; 0 for none.
         diagonal_heads: Chains of the diagonal mixers.
         potential_limit: Where the potential of the diagonal mixers is cut off.
         grad_blend: Share of the gradient of earlier versions; 0 is the exact gradient.
@@ -83,6 +84,7 @@ class ModelSection:
     free_heads: int | None = attrs.field(default=None, validator=within(0))
     complex_heads: int = attrs.field(default=0, validator=within(0))
     conv_kernel: int = attrs.field(default=4, validator=within(1))
+    copy_key_dim: int = attrs.field(default=0, validator=within(0))
     diagonal_heads: int | None = attrs.field(default=None, validator=within(1))
     potential_limit: float | None = attrs.field(default=None, validator=within(above=0))
     grad_blend: float = attrs.field(default=0.0, validator=within(0, 1))

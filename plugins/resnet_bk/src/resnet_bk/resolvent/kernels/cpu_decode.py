@@ -27,10 +27,13 @@ class DecodeSizes(ctypes.Structure):
         ("taps", ctypes.c_int64),
         ("bound", ctypes.c_int64),
         ("vocabulary", ctypes.c_int64),
+        ("copy_keys", ctypes.c_int64),
+        ("token", ctypes.c_int64),
         ("norm_eps", ctypes.c_double),
         ("epsilon", ctypes.c_double),
         ("eta_gain", ctypes.c_double),
         ("eta_floor", ctypes.c_double),
+        ("copy_gain", ctypes.c_double),
     )
 
 
@@ -38,9 +41,10 @@ def decode(sizes: DecodeSizes, addresses: array[int], embedding: int, logits: Te
     """Compute the logits of the token after one, and change the states of all layers.
 
     Args:
-        sizes: Of the model.
+        sizes: Of the model, and which token it is.
         addresses: Of contiguous float32 arrays: for each layer its weights and then its states, then the
-            weight of the last norm, that of the output, and its bias or 0.
+            weight of the last norm, that of the output, and its bias or 0, then the weights and states of
+            the copy memory if there is one.
         embedding: Address of the token's vector.
         logits: (vocabulary,), to be filled.
 
