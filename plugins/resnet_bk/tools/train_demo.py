@@ -80,6 +80,7 @@ def configuration(*, length: int, dropout: float, end: int) -> MambaKillerConfig
         n_layers=6,
         n_seq=length,
         free_heads=4,
+        copy_key_dim=0,
         eos_token_id=end,
         pad_token_id=end,
         dropout=dropout,

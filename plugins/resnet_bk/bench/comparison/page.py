@@ -16,10 +16,13 @@ NAMES = {
     OURS: "ResNet-BK",
     "llama": "Llama",
     "mamba": "Mamba",
-    "resnet-bk-free-0": "ResNet-BK, potential in all heads",
-    "resnet-bk-free-half": "ResNet-BK, potential in half of the heads",
-    "sigmoid": "the same layer, plain sigmoid gates",
-    "attention": "the same layer, softmax attention without positions",
+    "sigmoid": "the same, plain sigmoid gates",
+    "attention": "the same, softmax attention without positions",
+    "resnet-bk-no-copy": "ResNet-BK without copy memory",
+    "resnet-bk-free-0": "ResNet-BK without copy memory, potential in all heads",
+    "resnet-bk-free-half": "ResNet-BK without copy memory, potential in half of the heads",
+    "sigmoid-no-copy": "without copy memory, plain sigmoid gates",
+    "attention-no-copy": "without copy memory, softmax attention without positions",
 }
 
 

@@ -117,21 +117,25 @@ def quality_table(runs: Runs, kind: str) -> list[str]:
     return table(head, rows)
 
 
-def potential(runs: Runs, kind: str) -> list[str]:
-    """What heads with a potential are good for."""
+def parts(runs: Runs, kind: str) -> list[str]:
+    """What the copy memory, and heads with a potential, are good for."""
     lines = []
-    for name in ("resnet-bk-free-0", "resnet-bk-free-half"):
+    plain = "resnet-bk-no-copy"
+    for name, base in ((plain, OURS), ("resnet-bk-free-0", plain), ("resnet-bk-free-half", plain)):
         losses = [
-            [runs[f"{kind}/{model}/{seed}"]["loss"] for model in (name, OURS)]
+            [runs[f"{kind}/{model}/{seed}"]["loss"] for model in (name, base)]
             for seed in range(len(seeds_of(runs, f"{kind}/{name}")))
-            if f"{kind}/{OURS}/{seed}" in runs
+            if f"{kind}/{base}/{seed}" in runs
         ]
         if losses:
             difference = statistics.fmean(other - ours for other, ours in losses)
             noise = max(spread(list(of_one)) for of_one in zip(*losses, strict=True))
+            change = (
+                "Without the copy memory" if name == plain else f"With a {NAMES[name].partition(', ')[2]}"
+            )
             lines.append(
-                f"- With a {NAMES[name].partition(', ')[2]} the loss is {abs(difference):.3f} "
-                f"{'higher' if difference > 0 else 'lower'} than with one in no head "
+                f"- {change} the loss is {abs(difference):.3f} {'higher' if difference > 0 else 'lower'} "
+                f"than {'with it' if name == plain else 'with one in no head'} "
                 f"(mean over {len(losses)} seed(s), which differ by up to {noise:.3f})."
             )
     return [*lines, ""] if lines else []
@@ -182,7 +186,7 @@ def losses_after(content: Runs, kind: str, steps: int) -> list[str]:
         "",
         *quality_targets(runs, kind),
         *quality_table(runs, kind),
-        *potential(runs, kind),
+        *parts(runs, kind),
     ]
 
 

@@ -136,7 +136,7 @@ class StreamState:
                 input_ids=tokens,
                 past_key_values=self.cache,
                 use_cache=True,
-                copying=self._model._copying(tokens),
+                copying=self._model.copying(tokens),
             ).last_hidden_state
         return found
 

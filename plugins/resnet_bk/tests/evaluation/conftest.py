@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
-SMALL = {"vocab_size": 61, "d_model": 32, "n_layers": 2, "n_seq": 32, "value_dim": 16, "key_dim": 8}
+SMALL = {
+    "vocab_size": 61, "d_model": 32, "n_layers": 2, "n_seq": 32, "value_dim": 16, "key_dim": 8,
+    "copy_key_dim": 0,
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,10 @@ from resnet_bk.configuration import MambaKillerConfig
 from resnet_bk.modeling import ResNetBK
 from resnet_bk.resolvent.selection import VARIABLE, kernel_report
 
-SMALL = {"vocab_size": 61, "d_model": 32, "n_layers": 2, "n_seq": 32, "value_dim": 16, "key_dim": 8}
+SMALL = {
+    "vocab_size": 61, "d_model": 32, "n_layers": 2, "n_seq": 32, "value_dim": 16, "key_dim": 8,
+    "copy_key_dim": 0,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -24,7 +24,7 @@ Make = Callable[..., Any]
 Tokens = Callable[..., torch.Tensor]
 
 CAUSAL: dict[str, dict[str, Any]] = {
-    "default": {},
+    "default": {"copy_key_dim": None},
     "complex": {"complex_heads": 3},
     "bound": {"free_heads": 0, "complex_heads": 4},
     "swiglu": {"feed_forward": ["swiglu", "none"], "tie_word_embeddings": True},

@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-SMALL = {"vocab_size": 61, "d_model": 32, "n_layers": 2, "n_seq": 32, "value_dim": 16, "key_dim": 8}
+SMALL = {
+    "vocab_size": 61, "d_model": 32, "n_layers": 2, "n_seq": 32, "value_dim": 16, "key_dim": 8,
+    "copy_key_dim": 0,
+}  # fmt: skip
 KINDS: dict[str, dict[str, Any]] = {
-    "default": {},
+    "default": {"copy_key_dim": None},
     "complex": {"complex_heads": 3},
     "free": {"free_heads": 4},
     "bound": {"free_heads": 0, "complex_heads": 4},

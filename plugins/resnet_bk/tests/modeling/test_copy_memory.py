@@ -42,7 +42,7 @@ def test_it_is_the_resolvent_applied_to_pairs_of_a_state_and_what_followed(
         weights = row.abs() * torch.sqrt(eta[: last + 1]) / torch.sqrt(row[-1].imag)
         expected[last] = (weights * (keys[: last + 1] @ features[last])) @ values[: last + 1]
 
-    found = model.model(ids, copying=model._copying(ids)).last_hidden_state[0]
+    found = model.model(ids, copying=model.copying(ids)).last_hidden_state[0]
     torch.testing.assert_close(found, hidden[0] + memory.scale * expected, rtol=1e-9, atol=1e-9)
 
 

@@ -53,7 +53,7 @@ def test_padding_changes_nothing(make_model: Maker, tokens: Maker, settings: dic
         kept = mask[row].bool()
         alone = model(ids[row : row + 1, kept])
 
-        torch.testing.assert_close(padded.logits[row, kept], alone.logits[0], rtol=0, atol=2e-5)
+        torch.testing.assert_close(padded.logits[row, kept], alone.logits[0], rtol=2e-6, atol=2e-5)
         for ours, its in zip(padded.past_key_values.layers, alone.past_key_values.layers, strict=True):
             for name, tensor in its.items():
                 torch.testing.assert_close(ours[name][row : row + 1], tensor, rtol=1e-4, atol=2e-5)
@@ -107,7 +107,7 @@ def test_pieces_may_hold_padding(make_model: Maker, tokens: Maker, settings: dic
         cache = found.past_key_values
     for row in range(3):
         alone = model(ids[row : row + 1, mask[row].bool()])
-        torch.testing.assert_close(found.logits[row, -1], alone.logits[0, -1], rtol=0, atol=5e-5)
+        torch.testing.assert_close(found.logits[row, -1], alone.logits[0, -1], rtol=2e-6, atol=5e-5)
     assert cache is not None
     assert cache.counts.tolist() == mask.sum(1).tolist()
 

@@ -15,7 +15,10 @@ import transformers
 from resnet_bk.configuration import SeesTheFutureWarning
 from resnet_bk.onnx_export import export_to_onnx
 
-SMALL = {"vocab_size": 61, "d_model": 32, "n_layers": 1, "n_seq": 64, "value_dim": 16, "key_dim": 8}
+SMALL = {
+    "vocab_size": 61, "d_model": 32, "n_layers": 1, "n_seq": 64, "value_dim": 16, "key_dim": 8,
+    "copy_key_dim": 0,
+}  # fmt: skip
 # Every setting that changes the graph, in as few models as that takes: an export is seconds of work. float32
 # has a relative error of 1e-7 / eta, and without a larger epsilon the widths of `diagonal` begin at 0.01.
 KINDS: dict[str, dict[str, Any]] = {

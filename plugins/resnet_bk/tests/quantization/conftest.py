@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-SMALL = {"vocab_size": 61, "d_model": 42, "n_layers": 2, "n_seq": 32, "value_dim": 14, "key_dim": 5}
+SMALL = {
+    "vocab_size": 61, "d_model": 42, "n_layers": 2, "n_seq": 32, "value_dim": 14, "key_dim": 5,
+    "copy_key_dim": 0,
+}  # fmt: skip
 KINDS: dict[str, dict[str, Any]] = {
     "default": {},
     "complex": {"complex_heads": 3},

@@ -64,12 +64,12 @@ def test_parts_of_a_copy_memory(make_model: Maker) -> None:
     model = make_model(n_layers=1, copy_key_dim=6)
     quantized = MixedPrecisionQuantization(model, {"bk_core": 4, "output": 8})
     bits = bits_by_name(quantized)
-    copying = quantized._copying(torch.zeros(1, 1, dtype=torch.long))
+    copying = quantized.copying(torch.zeros(1, 1, dtype=torch.long))
 
     assert copying is not None
     assert bits["copy_memory.proj"] == bits["copy_memory.gates.projection"] == 4
-    assert torch.equal(copying.table, quantized.lm_head.weight)
-    assert not torch.equal(copying.table, model.lm_head.weight)
+    assert torch.equal(copying.output.weight, quantized.lm_head.weight)
+    assert not torch.equal(copying.output.weight, model.lm_head.weight)
 
 
 def test_older_names_and_32_bits(make_model: Maker) -> None:

@@ -49,7 +49,7 @@ class MambaKillerConfig(PreTrainedConfig):  # type: ignore[misc]
         complex_heads: Heads, the last ones, that keep the phase of the resolvent.
         conv_kernel: Taps of the causal convolution before queries, keys and values.
         copy_key_dim: Width of the keys of the memory that brings tokens back which followed states like the
-            present one; 0 for a model without it.
+            present one; 0 for a model without it. None takes 32 for `green`, else 0.
         diagonal_heads: Chains of the diagonal mixers; None takes 32, and 1 for `diagonal-bidirectional`.
         potential_limit: The potential of the diagonal mixers is cut off at plus and minus this; None leaves
             it free, and takes 3 for `diagonal-bidirectional`.
@@ -119,7 +119,7 @@ class MambaKillerConfig(PreTrainedConfig):  # type: ignore[misc]
     free_heads: int | None = None
     complex_heads: int = 0
     conv_kernel: int = 4
-    copy_key_dim: int = 0
+    copy_key_dim: int | None = None
     diagonal_heads: int | None = None
     potential_limit: float | None = None
     grad_blend: float = 0.0
@@ -206,6 +206,8 @@ class MambaKillerConfig(PreTrainedConfig):  # type: ignore[misc]
         old = self.mixer == "diagonal-bidirectional"
         if self.free_heads is None:
             self.free_heads = self.num_heads // (2 if self.use_prime_bump else 1)
+        if self.copy_key_dim is None:
+            self.copy_key_dim = 32 if self.mixer == "green" else 0
         if self.diagonal_heads is None:
             self.diagonal_heads = 1 if old else 32
         if self.potential_limit is None and old:

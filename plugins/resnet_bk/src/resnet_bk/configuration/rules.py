@@ -43,7 +43,7 @@ CHECKS: dict[str, Check] = {
     "free_heads": whole().or_none(),
     "complex_heads": whole(),
     "conv_kernel": whole(1),
-    "copy_key_dim": whole(),
+    "copy_key_dim": whole().or_none(),
     "diagonal_heads": whole(1).or_none(),
     "potential_limit": number(above=0).or_none(),
     "grad_blend": number(0, 1),

@@ -15,7 +15,7 @@ from resnet_bk.modeling.green_gates import GreenGates, HeadGates
 from resnet_bk.modeling.layout import Layout, take
 from resnet_bk.modeling.single_token import next_memory
 
-__all__ = ["CopyMemory", "Copying"]
+__all__ = ["CopyMemory", "Copying", "rows_of"]
 
 # Strong, so that states that differ are told apart from the first step on.
 FEATURE_GAIN = 4.0
@@ -104,12 +104,12 @@ class Copying(NamedTuple):
 
     Attributes:
         memory: The memory.
-        table: The output matrix, (vocab_size, d_model).
+        output: The output matrix, (vocab_size, d_model), is its `weight`.
         tokens: (B, N); None where only their vectors are known, of which nothing can be kept.
     """
 
     memory: CopyMemory
-    table: Tensor
+    output: nn.Module
     tokens: Tensor | None
 
     def run(
@@ -119,11 +119,26 @@ class Copying(NamedTuple):
         followed = torch.zeros_like(hidden)
         if self.tokens is not None:
             tokens = self.tokens if layout is None else take(self.tokens, layout)
-            # A model may be spread over several devices.
-            followed = functional.embedding(tokens.to(self.table.device), self.table).to(hidden.device)
+            followed = rows_of(self.output, tokens).to(hidden.device)
         found: tuple[Tensor, LayerState] = self.memory(hidden, followed, layout, state)
         return found
 
     def at(self, row: int, places: Tensor) -> Copying:
         """The same for some places of one row."""
         return self if self.tokens is None else self._replace(tokens=self.tokens[row : row + 1, places])
+
+
+def rows_of(output: nn.Module, tokens: Tensor) -> Tensor:
+    """The rows of an output matrix that belong to tokens, (..., d_model), wherever it is.
+
+    Args:
+        output: What has the matrix as its `weight`.
+        tokens: Which, (...).
+    """
+    if output.weight.is_meta:
+        # Offloaded by accelerate, which brings it back for a module's own forward only.
+        from accelerate.utils import align_module_device
+
+        with align_module_device(output):
+            return functional.embedding(tokens.to(output.weight.device), output.weight)
+    return functional.embedding(tokens.to(output.weight.device), output.weight)

@@ -138,7 +138,7 @@ class ResNetBKForCausalLM(ResNetBKPreTrainedModel, GenerationMixin):  # type: ig
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
             output_hidden_states=output_hidden_states,
-            copying=self._copying(input_ids),
+            copying=self.copying(input_ids),
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(found.last_hidden_state[:, kept])
@@ -157,10 +157,18 @@ class ResNetBKForCausalLM(ResNetBKPreTrainedModel, GenerationMixin):  # type: ig
             hidden_states=found.hidden_states,
         )
 
-    def _copying(self, input_ids: Tensor | None) -> Copying | None:
+    def copying(self, input_ids: Tensor | None) -> Copying | None:
+        """What `self.model` takes besides, so that the copy memory adds to its hidden states.
+
+        Args:
+            input_ids: The tokens, (B, N); None where only their vectors are known.
+
+        Returns:
+            None for a model without a copy memory.
+        """
         if not self.config.copy_key_dim:
             return None
-        return Copying(self.copy_memory, self.lm_head.weight, input_ids)
+        return Copying(self.copy_memory, self.lm_head, input_ids)
 
     def stream_state(self, batch_size: int = 1) -> StreamState:
         """What goes through a text piece by piece, in memory that does not grow.

@@ -16,7 +16,7 @@ from torch.nn import functional
 from resnet_bk.modeling.block import Block
 from resnet_bk.modeling.cache import LayerState
 from resnet_bk.modeling.convolution import CausalConvolution
-from resnet_bk.modeling.copy_memory import Copying
+from resnet_bk.modeling.copy_memory import Copying, rows_of
 from resnet_bk.modeling.diagonal_mixer import ETA_FLOOR, DiagonalMixer
 from resnet_bk.modeling.feed_forward import Experts, PhaseGate, SwiGLU
 from resnet_bk.modeling.green_gates import LEAD, GreenGates
@@ -91,7 +91,7 @@ def run_copying(copying: Copying, hidden: Tensor, state: LayerState) -> tuple[Te
     queries = memory.features(hidden)
     extended = torch.cat([state["key"], queries], 1)
     keys = extended.narrow(1, 0, hidden.shape[1]).unsqueeze(1) * torch.sqrt(gates.beta).unsqueeze(-1)
-    values = functional.normalize(functional.embedding(copying.tokens, copying.table), dim=-1)
+    values = functional.normalize(rows_of(copying.output, copying.tokens), dim=-1)
     read, last = plain_memory(queries.unsqueeze(1), keys, values.unsqueeze(1), gates.size, state["memory"])
     new_state = {"key": extended.narrow(1, hidden.shape[1], 1), "chain": gates.chain - lead, "memory": last}
     return hidden + memory.scale * read.squeeze(1), new_state

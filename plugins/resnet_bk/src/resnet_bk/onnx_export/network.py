@@ -107,7 +107,7 @@ class Network(nn.Module):  # type: ignore[misc]
         """What the backbone needs for a copy memory; None where there is none."""
         if self.copy_memory is None or self.head is None:
             return None
-        return Copying(self.copy_memory, self.head.weight, input_ids)
+        return Copying(self.copy_memory, self.head, input_ids)
 
     def beginning(self, rows: int, device: torch.device) -> tuple[Tensor, ...]:
         """The state before the first token of so many texts."""

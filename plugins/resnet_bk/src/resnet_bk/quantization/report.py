@@ -79,8 +79,9 @@ class QuantizationReport:
 
 
 def size_in_bytes(model: nn.Module) -> int:
-    """What all parameters and buffers of a model take, shared ones counted once."""
-    return sum(_bytes(tensor) for tensors in (model.parameters(), model.buffers()) for tensor in tensors)
+    """What all parameters and buffers take that are saved with a model, shared ones counted once."""
+    tensors = {id(tensor): tensor for tensor in model.state_dict(keep_vars=True).values()}
+    return sum(map(_bytes, tensors.values()))
 
 
 def report_of(model: Any, plan: QuantizationPlan) -> QuantizationReport:

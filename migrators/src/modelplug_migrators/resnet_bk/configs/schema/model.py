@@ -84,7 +84,7 @@ class ModelSection:
     free_heads: int | None = attrs.field(default=None, validator=within(0))
     complex_heads: int = attrs.field(default=0, validator=within(0))
     conv_kernel: int = attrs.field(default=4, validator=within(1))
-    copy_key_dim: int = attrs.field(default=0, validator=within(0))
+    copy_key_dim: int | None = attrs.field(default=None, validator=within(0))
     diagonal_heads: int | None = attrs.field(default=None, validator=within(1))
     potential_limit: float | None = attrs.field(default=None, validator=within(above=0))
     grad_blend: float = attrs.field(default=0.0, validator=within(0, 1))
