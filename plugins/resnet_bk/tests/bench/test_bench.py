@@ -133,7 +133,7 @@ def test_the_report_renders(run: Run, place: Path, quality_results: Path, recall
     made = run("report", "--folder", place)
     assert made.exit_code == 0, made.output
     page = (place / "resnet-bk-quality.md").read_text()
-    for name in ("ResNet-BK", "Llama", "Mamba", "the same layer, plain sigmoid gates"):
+    for name in ("ResNet-BK", "Llama", "Mamba", "the same, plain sigmoid gates"):
         assert f"| {name} |" in page
     # Two steps teach nobody to recall.
     assert "**Missed**: at least 95% right at 64 tokens" in page
