@@ -13,6 +13,7 @@ from transformers import AutoModel
 
 from resnet_bk.configuration import ConfigurationError, MambaKillerConfig
 from resnet_bk.modeling import ResNetBK
+from resnet_bk.modeling.weights import WeightsError
 
 Maker = Callable[..., Any]
 COPY = {"copy_key_dim": 8}
@@ -80,6 +81,16 @@ def test_the_model_without_output_is_without_it(make_model: Maker, tokens: Maker
     model.save_pretrained(tmp_path)
     backbone = AutoModel.from_pretrained(tmp_path).eval()
     assert torch.equal(backbone(ids).last_hidden_state, model.model(ids).last_hidden_state)
+
+
+@pytest.mark.parametrize(("saved", "wanted"), [(8, 0), (0, 8), (8, 4)])
+def test_weights_without_a_place_are_refused(
+    make_model: Maker, tmp_path: Path, saved: int, wanted: int
+) -> None:
+    """A configuration with another copy memory than the weights, or none, is an error."""
+    make_model(copy_key_dim=saved).save_pretrained(tmp_path)
+    with pytest.raises(WeightsError, match="copy_memory"):
+        ResNetBK.from_pretrained(tmp_path, config=make_model(copy_key_dim=wanted).config)
 
 
 def test_it_learns(make_model: Maker, tokens: Maker) -> None:

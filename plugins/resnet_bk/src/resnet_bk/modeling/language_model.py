@@ -55,6 +55,8 @@ class ResNetBKForCausalLM(ResNetBKPreTrainedModel, GenerationMixin):  # type: ig
         if config.copy_key_dim:
             self.copy_memory = CopyMemory(config)
         self.post_init()
+        # The backbone leaves these alone, and transformers has the whole model do what its parts do.
+        self._keys_to_ignore_on_load_unexpected -= set(self.model._keys_to_ignore_on_load_unexpected)
 
     def get_input_embeddings(self) -> nn.Module:
         """The matrix of token vectors."""

@@ -56,7 +56,7 @@ def check_complete(place: Any, report: Mapping[str, Any]) -> None:
     missing = tuple(sorted(map(str, report.get("missing_keys") or ())))
     # The headless model is loaded from the same directory as the whole one.
     surplus = (str(name) for name in report.get("unexpected_keys") or ())
-    unexpected = tuple(sorted(name for name in surplus if not name.startswith(("lm_head.", "copy_memory."))))
+    unexpected = tuple(sorted(name for name in surplus if not name.startswith("lm_head.")))
     misshapen = tuple(sorted(str(entry[0]) for entry in report.get("mismatched_keys") or ()))
     if not (missing or unexpected or misshapen):
         return

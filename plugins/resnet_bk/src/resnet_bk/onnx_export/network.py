@@ -78,7 +78,7 @@ def _layer_shapes(config: MambaKillerConfig, number: int) -> Iterator[tuple[str,
 
 
 def _copy_shapes(config: MambaKillerConfig) -> dict[str, tuple[int, ...]]:
-    width = config.copy_key_dim
+    width = config.copy_key_dim or 0
     return {"chain": (1, 2), "key": (1, width), "memory": (1, width, config.d_model)}
 
 
