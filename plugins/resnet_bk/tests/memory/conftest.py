@@ -13,7 +13,7 @@ from resnet_bk import MambaKillerConfig, ResNetBK
 SETTINGS = {"vocab_size": 60, "d_model": 64, "n_layers": 3, "tie_word_embeddings": True}
 # The copy memory reads the output matrix outside of the layer that has it.
 KINDS: dict[str, dict[str, Any]] = {
-    "default": {},
+    "plain": {"copy_key_dim": 0},
     "copy": {"copy_key_dim": 16, "tie_word_embeddings": False},
     "copy-tied": {"copy_key_dim": 16},
 }

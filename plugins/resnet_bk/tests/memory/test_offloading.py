@@ -102,7 +102,8 @@ def test_training_goes_on_in_the_file(
 
 def test_parameters_leave_memory(tmp_path: Path) -> None:
     """Memory that only swap could free becomes less by the size of the parameters, and more again."""
-    model = torch.nn.Linear(4000, 2000)
+    # Above 32 MiB the C library never takes a tensor out of what was freed before, but asks the system.
+    model = torch.nn.Linear(4000, 2500)
     optimizer = MemoryOptimizer(use_cpu_offload=True, offload_folder=tmp_path)
     before = anonymous_bytes()
     optimizer.optimize(model)
