@@ -43,7 +43,7 @@ def evaluate(model: Any, tokens: numpy.ndarray[Any, Any]) -> dict[str, Any]:
 def compare(model: Any, tokens: numpy.ndarray[Any, Any]) -> dict[str, Any]:
     """The largest difference of a logit, for two sizes of chunks, and without what was read before."""
     whole = torch.from_numpy(numpy.asarray(tokens, dtype=numpy.int64)).unsqueeze(0)
-    hidden = model.model(whole, use_cache=False).last_hidden_state
+    hidden = model.model(whole, use_cache=False, copying=model.copying(whole)).last_hidden_state
     largest = {}
     for size in (1000, 8192):
         start, difference = 0, 0.0
