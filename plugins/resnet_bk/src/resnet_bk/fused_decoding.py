@@ -166,7 +166,7 @@ def _is_plain(module: nn.Module) -> bool:
     return type(module) in _KNOWN and not hooks and "forward" not in vars(module)
 
 
-def _weights(layer: Block) -> list[Tensor]:
+def _weights(layer: Block) -> list[Tensor | None]:
     """The weights of a layer in the order of the kernel."""
     mixer = layer.mixer
     conv, gates = mixer.conv, mixer.gates
@@ -185,7 +185,7 @@ def _weights(layer: Block) -> list[Tensor]:
     ]
 
 
-def _copy_weights(memory: CopyMemory) -> list[Tensor]:
+def _copy_weights(memory: CopyMemory) -> list[Tensor | None]:
     """The weights of the copy memory in the order of the kernel."""
     gates = memory.gates
     return [memory.proj.weight, gates.weight, gates.energy, gates.rho, memory.scale]

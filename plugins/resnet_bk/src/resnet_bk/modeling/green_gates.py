@@ -80,8 +80,10 @@ class GreenGates(nn.Module):  # type: ignore[misc]
         self.plain_heads = plain
         self.epsilon: float = config.epsilon
         self.weight = nn.Parameter(torch.empty(self.heads + 2 * self.bound_heads, config.d_model))
-        self.potential_bias = nn.Parameter(torch.empty(self.bound_heads))
-        self.hopping_bias = nn.Parameter(torch.empty(self.bound_heads))
+        # None without bound heads: FSDP2 does not take parameters without elements.
+        for name in ("potential_bias", "hopping_bias"):
+            bias = nn.Parameter(torch.empty(self.bound_heads)) if self.bound_heads else None
+            self.register_parameter(name, bias)
         if self.lead:
             self.register_buffer("energy", torch.zeros(self.heads), persistent=False)
         else:
@@ -141,10 +143,12 @@ class GreenGates(nn.Module):  # type: ignore[misc]
         widths, potential, hopping = logits.split([self.heads, self.bound_heads, self.bound_heads], 1)
         widths = functional.softplus(ETA_GAIN * widths + self.rho.to(kind).unsqueeze(-1))
         eta = self.epsilon * widths + ETA_FLOOR
-        potential = potential + self.potential_bias.to(kind).unsqueeze(-1)
+        if self.bound_heads:
+            potential = potential + self.potential_bias.to(kind).unsqueeze(-1)
+            hopping = hopping + self.hopping_bias.to(kind).unsqueeze(-1)
         if bump is not None:
             potential = potential + bump.to(kind).unsqueeze(1)
-        hopping = 2 * torch.sigmoid(hopping + self.hopping_bias.to(kind).unsqueeze(-1))
+        hopping = 2 * torch.sigmoid(hopping)
         free = self.heads - self.bound_heads
         potential = functional.pad(potential, (0, 0, free, 0))
         hopping = functional.pad(hopping, (0, 0, free, 0), value=1.0)

@@ -80,8 +80,9 @@ class ResNetBKPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
             init.zeros_(module.bias)
         elif isinstance(module, GreenGates):
             init.normal_(module.weight, mean=0.0, std=self.config.initializer_range)
-            init.zeros_(module.potential_bias)
-            init.zeros_(module.hopping_bias)
+            if module.bound_heads:
+                init.zeros_(module.potential_bias)
+                init.zeros_(module.hopping_bias)
         elif isinstance(module, GreenMixer):
             init.ones_(module.skip)
         elif isinstance(module, (CopyMemory, DiagonalMixer)):
