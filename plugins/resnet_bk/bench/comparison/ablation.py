@@ -13,18 +13,11 @@ from torch import Tensor, nn
 from resnet_bk.modeling.copy_memory import CopyMemory
 from resnet_bk.modeling.green_mixer import GreenMixer
 
-# The method of each that reads from its state, and gives what it read first.
-_READERS: dict[type[nn.Module], str] = {
-    GreenMixer: "_read",
-    CopyMemory: "_read",
-    MambaBlock: "selective_scan",
-}
-
 __all__ = ["has_memory", "memory_off"]
 
 
 def _recurrent(model: nn.Module) -> list[nn.Module]:
-    return [module for module in model.modules() if isinstance(module, tuple(_READERS))]
+    return [module for module in model.modules() if isinstance(module, (GreenMixer, CopyMemory, MambaBlock))]
 
 
 def has_memory(model: nn.Module) -> bool:
@@ -37,9 +30,9 @@ def memory_off(model: nn.Module) -> Iterator[None]:
     """Within it, nothing is read from any state; convolution, skip and gate go on as they were."""
     with contextlib.ExitStack() as restored:
         for block in _recurrent(model):
-            name = next(name for kind, name in _READERS.items() if isinstance(block, kind))
+            name = "selective_scan" if isinstance(block, MambaBlock) else "_read"
             restored.callback(_put_back, block, name, block.__dict__.get(name))
-            setattr(block, name, _skip if isinstance(block, MambaBlock) else _silent(getattr(block, name)))
+            setattr(block, name, _silent(getattr(block, name)) if name == "_read" else _skip)
         yield
 
 

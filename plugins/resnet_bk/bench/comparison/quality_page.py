@@ -117,25 +117,34 @@ def quality_table(runs: Runs, kind: str) -> list[str]:
     return table(head, rows)
 
 
+# A model, the one it differs from, and in what.
+PARTS = (
+    ("resnet-bk-no-copy", OURS, "Without the copy memory", "with it"),
+    ("resnet-bk-free-0", "resnet-bk-no-copy", "With a potential in all heads", "with one in no head"),
+    (
+        "resnet-bk-free-half",
+        "resnet-bk-no-copy",
+        "With a potential in half of the heads",
+        "with one in no head",
+    ),
+)
+
+
 def parts(runs: Runs, kind: str) -> list[str]:
     """What the copy memory, and heads with a potential, are good for."""
     lines = []
-    plain = "resnet-bk-no-copy"
-    for name, base in ((plain, OURS), ("resnet-bk-free-0", plain), ("resnet-bk-free-half", plain)):
+    for name, base, change, other_way in PARTS:
         losses = [
             [runs[f"{kind}/{model}/{seed}"]["loss"] for model in (name, base)]
             for seed in range(len(seeds_of(runs, f"{kind}/{name}")))
             if f"{kind}/{base}/{seed}" in runs
         ]
         if losses:
-            difference = statistics.fmean(other - ours for other, ours in losses)
+            difference = statistics.fmean(changed - usual for changed, usual in losses)
             noise = max(spread(list(of_one)) for of_one in zip(*losses, strict=True))
-            change = (
-                "Without the copy memory" if name == plain else f"With a {NAMES[name].partition(', ')[2]}"
-            )
             lines.append(
                 f"- {change} the loss is {abs(difference):.3f} {'higher' if difference > 0 else 'lower'} "
-                f"than {'with it' if name == plain else 'with one in no head'} "
+                f"than {other_way} "
                 f"(mean over {len(losses)} seed(s), which differ by up to {noise:.3f})."
             )
     return [*lines, ""] if lines else []

@@ -12,6 +12,7 @@ from torch.nn import functional
 from transformers import AutoModel
 
 from resnet_bk.configuration import ConfigurationError, MambaKillerConfig
+from resnet_bk.errors import InvalidInputError
 from resnet_bk.modeling import ResNetBK
 from resnet_bk.modeling.weights import WeightsError
 
@@ -48,7 +49,7 @@ def test_it_is_the_resolvent_applied_to_pairs_of_a_state_and_what_followed(
 
 
 @torch.no_grad()
-def test_it_brings_back_what_followed_the_same_token(tokens: Maker) -> None:
+def test_it_brings_back_what_followed_the_same_token() -> None:
     """Before anything is learned, what came after this token gains on average, and no other as much."""
     torch.manual_seed(0)
     settings = {"vocab_size": 61, "d_model": 64, "n_layers": 1, "conv_kernel": 1}
@@ -116,6 +117,16 @@ def test_without_it_nothing_of_it_is_there(make_model: Maker) -> None:
     model = make_model()
     assert not [name for name in model.state_dict() if name.startswith("copy_memory")]
     assert len(model(torch.zeros(1, 2, dtype=torch.long), use_cache=True).past_key_values.layers) == 2
+
+
+@torch.no_grad()
+def test_a_state_goes_on_with_what_it_comes_from(make_model: Maker, tokens: Maker) -> None:
+    """The backbone alone has another state than the whole model, and each refuses the other's."""
+    model, ids = make_model(**COPY), tokens(1, 3)
+    with pytest.raises(InvalidInputError, match="the state has 2 parts, and there are 3"):
+        model(ids, past_key_values=model.model(ids).past_key_values)
+    with pytest.raises(InvalidInputError, match="the state has 3 parts, and there are 2"):
+        model.model(ids, past_key_values=model(ids).past_key_values)
 
 
 def test_its_state_is_counted(make_model: Maker) -> None:

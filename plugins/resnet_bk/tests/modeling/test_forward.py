@@ -11,6 +11,11 @@ import torch
 Maker = Callable[..., Any]
 
 
+def allowed(usual: float, settings: dict[str, Any], logits: torch.Tensor) -> float:
+    """How far logits may differ; with such weights, a copy memory makes them ten times as large."""
+    return usual * (max(1.0, float(logits.abs().max()) / 5) if settings.get("copy_key_dim", 0) != 0 else 1)
+
+
 @torch.no_grad()
 def test_no_token_sees_the_future_or_another_text(
     make_model: Maker, tokens: Maker, settings: dict[str, Any]
@@ -53,7 +58,9 @@ def test_padding_changes_nothing(make_model: Maker, tokens: Maker, settings: dic
         kept = mask[row].bool()
         alone = model(ids[row : row + 1, kept])
 
-        torch.testing.assert_close(padded.logits[row, kept], alone.logits[0], rtol=2e-6, atol=2e-5)
+        torch.testing.assert_close(
+            padded.logits[row, kept], alone.logits[0], rtol=0, atol=allowed(2e-5, settings, alone.logits)
+        )
         for ours, its in zip(padded.past_key_values.layers, alone.past_key_values.layers, strict=True):
             for name, tensor in its.items():
                 torch.testing.assert_close(ours[name][row : row + 1], tensor, rtol=1e-4, atol=2e-5)
@@ -85,7 +92,7 @@ def test_a_text_can_be_given_in_pieces(make_model: Maker, tokens: Maker, setting
             cache = found.past_key_values
             parts.append(found.logits)
 
-        atol = 1e-5 * max(5.0, float(whole.abs().max()))
+        atol = allowed(5e-5, settings, whole)
         torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=0, atol=atol)
         assert cache is not None
         assert cache.counts.tolist() == [30, 30]
@@ -107,7 +114,9 @@ def test_pieces_may_hold_padding(make_model: Maker, tokens: Maker, settings: dic
         cache = found.past_key_values
     for row in range(3):
         alone = model(ids[row : row + 1, mask[row].bool()])
-        torch.testing.assert_close(found.logits[row, -1], alone.logits[0, -1], rtol=2e-6, atol=5e-5)
+        torch.testing.assert_close(
+            found.logits[row, -1], alone.logits[0, -1], rtol=0, atol=allowed(5e-5, settings, alone.logits)
+        )
     assert cache is not None
     assert cache.counts.tolist() == mask.sum(1).tolist()
 

@@ -90,7 +90,7 @@ class ResNetBKModel(ResNetBKPreTrainedModel):
         hidden = self._embed(input_ids, inputs_embeds)
         keep = self._keeps_state(use_cache, past_key_values)
         cache = (past_key_values if past_key_values is not None else RecurrentCache()) if keep else None
-        check_cache(cache, hidden)
+        check_cache(cache, hidden, len(self.layers) + (copying is not None))
         mask = check_mask(attention_mask, hidden)
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states

@@ -102,12 +102,13 @@ def check_mask(mask: Tensor | None, hidden: Tensor) -> Tensor | None:
     return here.to(hidden.device)
 
 
-def check_cache(cache: object, hidden: Tensor) -> None:
+def check_cache(cache: object, hidden: Tensor, parts: int) -> None:
     """Make sure that a state is one of ours, for as many texts as there are.
 
     Args:
         cache: The state; None for none.
         hidden: (B, N, ...).
+        parts: How many have a state: the layers, and the copy memory if there is one.
 
     Raises:
         InvalidInputError: It is not.
@@ -125,6 +126,13 @@ def check_cache(cache: object, hidden: Tensor) -> None:
             f"the state is that of {len(cache.counts)} texts, and there are {hidden.shape[0]}",
             tensor="past_key_values",
             advice="Choose rows of it with `batch_select_indices`, or begin anew.",
+        )
+    if cache.is_initialized and len(cache.layers) != parts:
+        raise InvalidInputError(
+            f"the state has {len(cache.layers)} parts, and there are {parts} to go on with",
+            tensor="past_key_values",
+            why="each layer has one, and the copy memory of a model with output",
+            advice="Go on with the model that the state comes from, or begin anew.",
         )
 
 
